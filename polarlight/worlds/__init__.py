@@ -1,0 +1,1 @@
+"""Scene worlds whose truth is known exactly."""
