@@ -1,0 +1,1 @@
+"""Floor 5: running. Samplers, caches, and the generators that commands and servers call."""

@@ -1,0 +1,1 @@
+"""Floor 2: modules that more than one model is made of."""

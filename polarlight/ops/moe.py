@@ -1,0 +1,102 @@
+"""Mixture-of-experts routing and dropless dispatch.
+
+Routing follows DeepSeek-V3 (arXiv 2412.19437): sigmoid scores, selection by score + bias, gates from the unbiased scores.
+Dispatch sorts the (token, choice) pairs by expert; nothing is dropped or padded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+def route(
+    logits: Float[Tensor, "n e"], bias: Float[Tensor, " e"], top_k: int
+) -> tuple[Float[Tensor, "n k"], Int64[Tensor, "n k"], Float[Tensor, "n e"]]:
+    """Choose top_k experts a token; returns (gates that sum to 1, expert indices, sigmoid scores), all fp32."""
+    scores = torch.sigmoid(logits.float())
+    chosen = (scores.detach() + bias).topk(top_k, dim=-1, sorted=False).indices
+    gates = scores.gather(-1, chosen)
+    return gates / gates.sum(-1, keepdim=True), chosen, scores
+
+
+class _Permute(torch.autograd.Function):
+    """Rows by a permutation; the backward is a gather by its inverse, where autograd would scatter."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(inverse)
+        return x.index_select(0, order)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (inverse,) = ctx.saved_tensors
+        return grad.index_select(0, inverse), None, None
+
+
+class _Fan(torch.autograd.Function):
+    """Each token's row once per choice, in expert order; the backward sums a token's choices."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor, top_k: int) -> Tensor:
+        ctx.save_for_backward(inverse)
+        ctx.top_k = top_k
+        return x.index_select(0, order // top_k)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        (inverse,) = ctx.saved_tensors
+        return grad.index_select(0, inverse).unflatten(0, (-1, ctx.top_k)).sum(1), None, None, None
+
+
+def experts_sorted(
+    x: Float[Tensor, "n d"],
+    gates: Float[Tensor, "n k"],
+    chosen: Int64[Tensor, "n k"],
+    up: Float[Tensor, "e h d"],
+    down: Float[Tensor, "e d f"],
+) -> Float[Tensor, "n d"]:
+    """SwiGLU experts over sorted tokens: one matmul per non-empty expert, no padding.
+
+    up holds gate and value rows stacked (h = 2 f). Weights are cast to x's dtype.
+    """
+    top_k = chosen.shape[1]
+    order = chosen.flatten().argsort(stable=True)
+    inverse = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
+    counts = torch.bincount(chosen.flatten(), minlength=up.shape[0]).tolist()
+    outputs = []
+    rows_of = _Fan.apply(x, order, inverse, top_k).split(counts)
+    for rows, expert_up, expert_down in zip(rows_of, up.to(x.dtype).unbind(), down.to(x.dtype).unbind(), strict=True):
+        if rows.shape[0]:
+            gate, value = F.linear(rows, expert_up).chunk(2, -1)
+            outputs.append(F.linear(F.silu(gate) * value, expert_down))
+    spread = _Permute.apply(torch.cat(outputs), inverse, order).unflatten(0, (-1, top_k))
+    return (spread * gates[..., None].to(x.dtype)).sum(1)
+
+
+def experts_gathered(
+    x: Float[Tensor, "n d"],
+    gates: Float[Tensor, "n k"],
+    chosen: Int64[Tensor, "n k"],
+    up: Float[Tensor, "e h d"],
+    down: Float[Tensor, "e d f"],
+) -> Float[Tensor, "n d"]:
+    """The same for a handful of tokens: read only the chosen experts' weights (gpt-fast's decode form)."""
+    out = torch.zeros_like(x)
+    for row in range(x.shape[0]):
+        for gate, expert in zip(gates[row], chosen[row].tolist(), strict=True):
+            hidden, value = (up[expert] @ x[row]).chunk(2)
+            out[row] += gate.to(x.dtype) * (down[expert] @ (F.silu(hidden) * value))
+    return out
+
+
+def load_balance_loss(scores: Float[Tensor, "n e"], chosen: Int64[Tensor, "n k"]) -> Float[Tensor, ""]:
+    """Share of tokens times mean normalised score per expert, times e: 1 when balanced (Switch, arXiv 2101.03961)."""
+    experts = scores.shape[-1]
+    share = torch.bincount(chosen.flatten(), minlength=experts).float() / chosen.numel()
+    mean = (scores / scores.sum(-1, keepdim=True)).mean(0)
+    return experts * (share * mean).sum()

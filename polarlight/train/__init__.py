@@ -1,0 +1,1 @@
+"""Floor 5: learning. One loop, its optimizers, its checkpoints, its report."""
