@@ -1,0 +1,116 @@
+"""The judge: a shipped detector that says what a picture shows, so that composition can be scored without anyone looking.
+
+It is trained on true scenes only (`recipes/judge_mini.py`) and appears in no loss of any generator: a score that has been
+trained against is no score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from polarlight.base.files import PACKAGE
+from polarlight.models.detector import Detector, Found, activation_dtype, decode, normalise
+from polarlight.worlds.scene import ASPECTS, picture_size
+
+WEIGHTS = PACKAGE / "weights" / "judge.safetensors"
+TEXT = "text"  # the class of every written text; it counts as no object
+THRESHOLD = 0.3  # least score of a detection; real renders score best between 0.2 and 0.4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """One thing seen: what, how surely (0..1), where (x0 y0 x1 y1, fractions, y down), of what colour and material."""
+
+    name: str
+    score: float
+    box: tuple[float, float, float, float]
+    colour: str | None = None
+    material: str | None = None
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        x0, y0, x1, y1 = self.box
+        return (x0 + x1) / 2, (y0 + y1) / 2
+
+    @property
+    def size(self) -> tuple[float, float]:
+        x0, y0, x1, y1 = self.box
+        return x1 - x0, y1 - y0
+
+
+class Judge:
+    """Looks at pictures in batches."""
+
+    def __init__(self, detector: Detector, threshold: float = THRESHOLD) -> None:
+        self.detector = detector.eval()
+        self.threshold = threshold
+
+    @classmethod
+    def load(cls, path: Path = WEIGHTS) -> Judge:
+        """The shipped judge, or another.
+
+        Raises:
+            UserError: its files are missing or damaged.
+        """
+        return cls(Detector.load(path))
+
+    @torch.inference_mode()
+    def detect(self, pixels: UInt8[Tensor, "b h w 3"]) -> list[list[Detection]]:
+        """What each picture shows, surest first. Pictures of other sizes than the 128 px family are resized to it."""
+        prediction = self.detector(to_family(pixels).to(activation_dtype()))
+        return [self._name(found) for found in decode(prediction, threshold=self.threshold)]
+
+    def detect_all(self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]], batch: int = 32) -> list[list[Detection]]:
+        """`detect` for pictures of mixed shapes, in their order."""
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for index, picture in enumerate(pictures):
+            by_shape.setdefault(picture.shape, []).append(index)
+        seen: dict[int, list[Detection]] = {}
+        for indices in by_shape.values():
+            for start in range(0, len(indices), batch):
+                part = indices[start : start + batch]
+                pixels = torch.from_numpy(np.stack([pictures[index] for index in part]))
+                seen.update(zip(part, self.detect(pixels), strict=True))
+        return [seen[index] for index in range(len(pictures))]
+
+    def _name(self, found: Found) -> list[Detection]:
+        config = self.detector.config
+        rows = zip(*(part.tolist() for part in found), strict=True)
+        return [
+            Detection(
+                name=config.classes[name],
+                score=score,
+                box=tuple(box),
+                colour=(*config.colours, None)[colour],
+                material=(*config.materials, None)[material],
+            )
+            for score, name, box, colour, material in rows
+        ]
+
+
+def objects(detections: Sequence[Detection]) -> list[Detection]:
+    """The detections that are not writing."""
+    return [detection for detection in detections if detection.name != TEXT]
+
+
+def texts(detections: Sequence[Detection]) -> list[Detection]:
+    """The detections that are writing."""
+    return [detection for detection in detections if detection.name == TEXT]
+
+
+def to_family(pixels: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 y x"]:
+    """Pictures in -1..1 at the 128 px size of the aspect they are nearest to."""
+    height, width = pixels.shape[1:3]
+    aspect = min(ASPECTS, key=lambda name: abs(np.log(width / height * ASPECTS[name][1] / ASPECTS[name][0])))
+    values, wanted = normalise(pixels), picture_size(aspect)
+    if (height, width) != wanted:
+        values = F.interpolate(values, size=wanted, mode="bilinear", antialias=True)
+    return values.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,58 @@
+"""Floor 7: runs. One file = one recipe: what it needs, its command, its time, its expected score."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ..base.errors import UserError
+
+RECIPES = {
+    "glyph-mini": "the glyph reader of the tokenizer's loss (2 minutes)",
+    "tokenizer-mini": "the visual tokenizer (30 minutes)",
+    "tokenizer-smoke": "a tiny tokenizer on a handful of scenes (under a minute)",
+    "image-mini": "the image model (hours; chunks by --minutes, resumed exactly)",
+    "image-smoke": "a tiny image model on every task (under two minutes)",
+    "image-export": "ship the averaged weights of image-mini and its tokenizer in the package",
+    "judge-mini": "the detector that judges pictures (15 minutes)",
+}
+
+
+def run(
+    name: str,
+    *,
+    steps: int | None = None,
+    minutes: float | None = None,
+    resume: bool = True,
+    folder: Path,
+    report: Callable[[dict[str, float]], None] = lambda metrics: None,
+) -> dict[str, Any]:
+    """Run a recipe in `folder`; returns what it made.
+
+    Raises:
+        UserError: there is no such recipe.
+    """
+    if name not in RECIPES:
+        raise UserError(f"There is no recipe {name!r}.", fix=f"Choose one of: {', '.join(RECIPES)}.")
+    if name == "judge-mini":
+        from .judge_mini import run as train_judge
+
+        return train_judge(steps=steps, minutes=minutes, resume=resume, folder=folder)
+    from ..ops.peaks import gemm_peak
+    from .runs import Run, activation_dtype
+
+    stem, _, size = name.rpartition("-")
+    module = import_module(f".{stem}_{'export' if size == 'export' else 'mini'}", __name__)
+    peak = gemm_peak(activation_dtype()) if name == "image-mini" else None
+    settings = Run(
+        folder=folder, steps=steps, minutes=minutes, resume=resume, smoke=size == "smoke", peak_flops=peak, report=report
+    )
+    return module.run(settings)
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """The logged lines of a run."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,139 @@
+"""From coded scenes to sequences: the tasks of the image model and the orders it draws in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
+from torch import Tensor
+
+from ..models.image_grammar import Picture, Role, Text, Tokens, pack, write
+from ..ops.orders import kept_first, raster, spread, wavefront
+from ..text.plan import format_plan
+from ..text.vocabulary import Vocabulary
+from ..worlds.captions import caption, plan_of
+from ..worlds.scene import Scene
+from .scenes import CodedGroup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """Shares of tasks and orders, and how hard the conditioning is dropped."""
+
+    tasks: tuple[tuple[str, float], ...] = (("draw", 0.84), ("edit", 0.16))
+    tabletop: float = 0.25  # share of drawn scenes
+    orders: tuple[tuple[str, float], ...] = (("raster", 0.4), ("spread", 0.4), ("wavefront", 0.05), ("hole", 0.15))
+    plan: float = 0.0  # share of drawn scenes that plan first
+    styles: tuple[tuple[str, float], ...] = (("short", 0.8), ("structured", 0.1), ("long", 0.1))
+    drop_text: float = 0.1
+    text_weight: float = 2.0  # of cells under text boxes
+
+
+def choose(random: Random, options: tuple[tuple[str, float], ...]) -> str:
+    """One name by its share."""
+    names, shares = zip(*options, strict=True)
+    return random.choices(names, shares)[0]
+
+
+def draw_order(kind: str, rows: int, columns: int, random: Random) -> tuple[Int64[Tensor, " n"], int]:
+    """(order, kept positions) of one of the family."""
+    count = rows * columns
+    if kind == "raster":
+        return raster(rows, columns), 0
+    if kind == "wavefront":
+        return wavefront(rows, columns), 0
+    noise = torch.tensor([random.random() for _ in range(count)])
+    order = spread(rows, columns, noise)
+    if kind == "spread":
+        return order, 0
+    kept = ~random_hole(rows, columns, random)
+    if random.random() < 0.5:
+        order = raster(rows, columns)
+    return kept_first(order, kept), int(kept.sum())
+
+
+def random_hole(rows: int, columns: int, random: Random) -> Bool[Tensor, " n"]:
+    """A rectangle to fill anew, a sixth of the picture to nearly all."""
+    height, width = random.randint(2, rows), random.randint(2, columns)
+    top, left = random.randint(0, rows - height), random.randint(0, columns - width)
+    hole = torch.zeros(rows, columns, dtype=torch.bool)
+    hole[top : top + height, left : left + width] = True
+    return hole.flatten()
+
+
+def touched_cells(box: list[float], rows: int, columns: int) -> Bool[Tensor, " n"]:
+    """Positions that a box in fractions touches."""
+    x0, y0, x1, y1 = box
+    row, column = torch.arange(rows), torch.arange(columns)
+    inside_rows = (row + 1 > y0 * rows) & (row < y1 * rows)
+    inside_columns = (column + 1 > x0 * columns) & (column < x1 * columns)
+    return (inside_rows[:, None] & inside_columns).flatten()
+
+
+class Examples:
+    """Turns coded scenes into sequences."""
+
+    def __init__(self, vocabulary: Vocabulary, mixture: Mixture, side: int = 2) -> None:
+        self.vocabulary, self.mixture, self.side = vocabulary, mixture, side
+
+    def draw(self, scene: Scene, digits: UInt8[Tensor, "h w d"], text: UInt8[Tensor, "h w"], random: Random) -> Tokens:
+        """One draw example."""
+        m, v = self.mixture, self.vocabulary
+        dropped = random.random() < m.drop_text
+        words = [] if dropped else v.encode(caption(scene.spec, random, choose(random, m.styles)))
+        segments: list[Text | Picture] = [Text(ids=[v["<bos>"], v["<draw>"], *words])]
+        if not dropped and random.random() < m.plan:
+            plan = v.encode(format_plan(plan_of(scene.spec)))
+            segments.append(Text(ids=[v["<plan>"], *plan, v["</plan>"]], learn=True))
+        order = draw_order(choose(random, m.orders), digits.shape[0] // self.side, digits.shape[1] // self.side, random)
+        return write([*segments, self.target(digits, text, *order)], v)
+
+    def caption(self, scene: Scene, digits: UInt8[Tensor, "h w d"], random: Random) -> Tokens:
+        """One caption example: the picture, then its words."""
+        v = self.vocabulary
+        words = v.encode(caption(scene.spec, random, choose(random, self.mixture.styles)))
+        picture = Picture(digits=pack(digits, self.side), role=Role.SOURCE)
+        return write([Text(ids=[v["<bos>"], v["<caption>"]]), picture, Text(ids=[*words, v["<eos>"]], learn=True)], v)
+
+    def from_source(self, task: str, group: CodedGroup, row: int, random: Random) -> Tokens:
+        """An edit, reference or control example: words, a source picture, then the picture to draw.
+
+        Edits know the box of the change: half of them keep every position outside it, as an edit with a mask does.
+        """
+        v = self.vocabulary
+        assert group.source is not None
+        assert group.notes is not None
+        note, digits = group.notes[row], group.digits[row]
+        rows, columns = digits.shape[0] // self.side, digits.shape[1] // self.side
+        order, kept = draw_order(choose(random, (("raster", 0.5), ("spread", 0.5))), rows, columns, random)
+        weight = torch.ones(rows, columns)
+        if "instruction" in note:
+            sentence, changed = note["instruction"], touched_cells(note["box"], rows, columns)
+            weight = torch.where(changed, 3.0, 1.0).view(rows, columns)
+            if random.random() < 0.5 and changed.any():
+                order, kept = kept_first(order, ~changed), int((~changed).sum())
+        else:
+            sentence = caption(group.scenes[row].spec, random, choose(random, self.mixture.styles))
+        words = Text(ids=[v["<bos>"], v[f"<{task}>"], *v.encode(sentence)])
+        source = Picture(digits=pack(group.source[row], self.side), role=Role[note["role"]])
+        return write([words, source, self.target(digits, group.text[row], order, kept, weight)], v)
+
+    def target(
+        self,
+        digits: UInt8[Tensor, "h w d"],
+        text: UInt8[Tensor, "h w"],
+        order: Int64[Tensor, " n"],
+        kept: int,
+        weight: Float[Tensor, "p q"] | None = None,
+    ) -> Picture:
+        """The drawn picture with its loss weights."""
+        cover = torch.nn.functional.max_pool2d(text[None].float() / 255, self.side)[0]
+        weights = 1 + (self.mixture.text_weight - 1) * cover
+        return Picture(
+            digits=pack(digits, self.side),
+            order=order,
+            kept=kept,
+            weight=weights if weight is None else weights * weight,
+        )

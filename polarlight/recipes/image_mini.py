@@ -1,0 +1,130 @@
+"""Train the image model on both worlds: draw, inpaint, edit by instruction.
+
+    polarlight train image-mini --minutes 60
+
+Run it again to go on: training resumes exactly, and the last 35 % of --steps decays the learning rate. Needs a trained tokenizer (the
+run `tokenizer-mini` beside it, or the shipped one). Results in runs/image-mini; `polarlight train image-export` ships them.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+
+from ..base.files import PACKAGE
+from ..base.seeds import stream_random, stream_seed
+from ..models.image_ar import ImageAR, ImageARConfig, image_loss
+from ..models.image_grammar import collate
+from ..models.visual_tokenizer import VisualTokenizer
+from ..models.weights import load_into, read_card
+from ..text.vocabulary import Vocabulary
+from ..train.fuse import fused
+from ..train.loop import Batch, FitConfig, fit
+from ..train.optim import Schedule, optimizers
+from . import tokenizer_mini
+from .image_examples import Examples, Mixture, choose
+from .runs import Run, activation_dtype
+from .scenes import CodedGroup, load_codes
+
+BATCH = 96
+SHARDS = {"posters": 40, "tabletop": 10, "edits": 6}
+NOT_MUON = ("tokens", "roles", "codes", "place", "router", "head.out", "head.before")
+TINY = {
+    "width": 64,
+    "layers": 2,
+    "heads": 2,
+    "head_dim": 32,
+    "dense_hidden": 128,
+    "expert_hidden": 32,
+    "shared_hidden": 64,
+    "head_hidden": 32,
+}
+EVERY_TASK = Mixture(
+    tasks=(("draw", 0.4), ("caption", 0.15), ("edit", 0.15), ("reference", 0.15), ("control", 0.15)), plan=0.5
+)
+
+
+@dataclass(kw_only=True)
+class CodedScenes:
+    """All shards of a kind in memory, one group an aspect."""
+
+    groups: dict[str, list[CodedGroup]]
+
+    @staticmethod
+    def load(
+        run: Run, kind: str, shards: int, tokenizer: VisualTokenizer, name: str, dtype: torch.dtype
+    ) -> CodedScenes:
+        groups: dict[str, list[CodedGroup]] = {}
+        for index in range(shards):
+            for aspect, group in load_codes(run.scenes, kind, index, tokenizer, name, dtype, run.shard_size).items():
+                groups.setdefault(aspect, []).append(group)
+            run.report({"encoded_shards": index + 1})
+        return CodedScenes(groups=groups)
+
+    def rows(self, number: int, purpose: str, count: int) -> list[tuple[CodedGroup, int]]:
+        """`count` random scenes of all aspects for batch `number`."""
+        random = stream_random(number, purpose)
+        flat = [group for groups in self.groups.values() for group in groups]
+        chosen = random.choices(flat, [len(g.scenes) for g in flat], k=count)
+        return [(group, random.randrange(len(group.scenes))) for group in chosen]
+
+
+def make_batch(
+    number: int, scenes: dict[str, CodedScenes], examples: Examples, size: int, flops: tuple[int, int]
+) -> Batch:
+    """Batch `number`: one task, so that lengths agree. flops: active parameters of (backbone, head)."""
+    random = stream_random(number, "image batch")
+    task = choose(random, examples.mixture.tasks)
+    kind = {"edit": "edits", "reference": "reference", "control": "control"}.get(task)
+    if kind:
+        rows = scenes[kind].rows(number, kind, size * 2 // 3)
+        tokens = [examples.from_source(task, group, row, random) for group, row in rows]
+    else:
+        tabletop = round(size * examples.mixture.tabletop)
+        rows = [
+            *scenes["posters"].rows(number, "posters", size - tabletop),
+            *scenes["tabletop"].rows(number, "tabletop", tabletop),
+        ]
+        if task == "caption":
+            tokens = [examples.caption(g.scenes[row], g.digits[row], random) for g, row in rows]
+        else:
+            tokens = [examples.draw(g.scenes[row], g.digits[row], g.text[row], random) for g, row in rows]
+    batch = collate(tokens)
+    drawn = int((batch.cell_weight > 0).sum())
+    return Batch(data=batch, units=len(tokens), flops=6.0 * (flops[0] * batch.ids.numel() + flops[1] * drawn))
+
+
+def new_model(vocabulary: Vocabulary, tokenizer: VisualTokenizer, smoke: bool) -> ImageAR:
+    """The model with its seeded first weights."""
+    torch.manual_seed(stream_seed(0, "image weights"))
+    config = ImageARConfig(vocabulary=len(vocabulary), levels=tokenizer.config.levels, **(TINY if smoke else {}))
+    return ImageAR(config)
+
+
+def run(run: Run) -> dict:
+    """Train; returns the steps done."""
+    dtype, vocabulary = activation_dtype(), Vocabulary.shipped()
+    tokenizer, name = tokenizer_mini.load(run)
+    model = new_model(vocabulary, tokenizer, run.smoke)
+    shipped = PACKAGE / "weights" / "image.safetensors"
+    if not run.smoke and shipped.exists() and read_card(shipped)["tokenizer"] == name:
+        load_into(model, shipped)  # a new run goes on from the shipped average; state.pt, if there, takes precedence
+    kinds = {"posters": 1, "tabletop": 1, "edits": 1, "reference": 1, "control": 1} if run.smoke else SHARDS
+    examples = Examples(vocabulary, EVERY_TASK if run.smoke else Mixture())
+    scenes = {kind: CodedScenes.load(run, kind, count, tokenizer, name, dtype) for kind, count in kinds.items()}
+    steps, size = run.steps or (40 if run.smoke else 6000), 16 if run.smoke else BATCH
+    with nullcontext() if run.smoke else fused(model):
+        done, _ = fit(
+            model,
+            lambda model, data, random: image_loss(model, data, dtype),
+            lambda number: make_batch(number, scenes, examples, size, model.active_parameters()),
+            optimizers(model, lr=6e-3, adam_lr=3e-3, weight_decay=0.05, exclude=NOT_MUON),
+            Schedule(steps=steps, warmup=min(100, steps // 4 + 1)),
+            FitConfig(steps=steps, minutes=run.minutes, ema=0.998, save_every=200, peak_flops=run.peak_flops),
+            run.folder,
+            resume=run.resume,
+            report=run.report,
+        )
+    return {"steps": done, "parameters": sum(p.numel() for p in model.parameters())}

@@ -1,0 +1,138 @@
+"""Train the visual tokenizer on both worlds.
+
+    polarlight train glyph-mini && polarlight train tokenizer-mini
+
+Loss: L1 + 0.5 MSE, weighted towards text boxes, + edge L1 + L1 of the glyph reader's features inside text boxes. No pretrained network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ..base.errors import UserError
+from ..base.files import PACKAGE
+from ..base.seeds import stream_seed
+from ..models.glyph_reader import GlyphReader
+from ..models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig, to_signed
+from ..models.weights import export, load_into, read_card
+from ..ops.streams import stream
+from ..train.loop import Batch, FitConfig, fit
+from ..train.optim import Schedule, optimizers
+from . import glyph_mini
+from .runs import Run, activation_dtype
+from .scenes import SHARD, cached_shard, pick
+
+BATCH = 32
+TEXT_WEIGHT = 3.0
+GLYPH_WEIGHT = 0.3
+READ_SHARE = 4  # one picture in four
+MIXTURE = ("posters", "posters", "tabletop")  # kinds by turns
+SHARDS = {"posters": 8, "tabletop": 1}
+TINY = VisualTokenizerConfig(fine_channels=16, coarse_channels=32, fine_blocks=1, coarse_blocks=1)
+
+
+def edges(pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
+    """Differences to the right and lower neighbour."""
+    x = F.pad(pixels, (0, 1, 0, 1), mode="replicate")
+    return torch.cat((x[..., :-1, 1:] - pixels, x[..., 1:, :-1] - pixels), 1)
+
+
+def tokenizer_loss(
+    model: VisualTokenizer, pixels: Float[Tensor, "b 3 h w"], text: Bool[Tensor, "b h w"], reader: GlyphReader | None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The training loss and its parts; distances in fp32 on the [-1, 1] scale."""
+    out = model(pixels).pixels
+    weight = 1 + (TEXT_WEIGHT - 1) * text[:, None].float()
+    difference = (out - pixels).float()
+    error = (difference.abs() + 0.5 * difference.square()) * weight
+    edge = (edges(out) - edges(pixels)).float().abs() * weight
+    loss = error.mean() + 0.5 * edge.mean()
+    metrics = {
+        "psnr": 10 * torch.log10(4 / difference.detach().square().mean((1, 2, 3))).mean(),
+        "edge": edge.detach().mean(),
+    }
+    if reader is not None:  # on the pictures with the most text only: the reader costs as much as the tokenizer
+        most = text.flatten(1).sum(1).topk(max(1, len(text) // READ_SHARE)).indices
+        text, pixels, out = text[most], pixels[most], out[most]
+        with torch.no_grad():
+            truth = reader.features(pixels)
+        glyph = pixels.new_zeros((), dtype=torch.float32)
+        for ours, real in zip(reader.features(out), truth, strict=True):
+            inside = F.interpolate(text[:, None].float(), size=real.shape[-2:], mode="area")
+            glyph = glyph + ((ours - real).float().abs().mean(1, keepdim=True) * inside).sum() / inside.sum().clamp_min(
+                1
+            )
+        loss = loss + GLYPH_WEIGHT * glyph / 3
+        metrics["glyph"] = glyph.detach()
+    return loss, {"loss": loss.detach(), **metrics}
+
+
+def make_batch(run: Run, number: int, dtype: torch.dtype, mixture: tuple[str, ...] = MIXTURE) -> Batch:
+    """Batch `number`: rows of one shard and one aspect."""
+    kind = mixture[number % len(mixture)]
+    shard = number // len(mixture) * BATCH // (2 * SHARD) % (1 if run.smoke else SHARDS[kind])  # two rounds a shard
+    groups = cached_shard(run.scenes, kind, shard, run.shard_size)
+    aspect, rows = pick({name: len(g.scenes) for name, g in groups.items()}, stream(number, "tokenizer batch"), BATCH)
+    group = groups[aspect]
+    pixels = to_signed(group.pixels[rows]).to(dtype).contiguous(memory_format=torch.channels_last)
+    return Batch(data=(pixels, group.text_mask[rows]), units=BATCH)
+
+
+def run(run: Run, config: VisualTokenizerConfig | None = None) -> dict:
+    """Train; returns the steps done."""
+    torch.manual_seed(stream_seed(0, "tokenizer weights"))
+    model = VisualTokenizer(config or (TINY if run.smoke else VisualTokenizerConfig()))
+    dtype = activation_dtype()
+    reader_folder = run.sibling("glyph-mini")
+    reader = glyph_mini.load(reader_folder) if (reader_folder / "state.pt").exists() else None
+    steps = run.steps or (30 if run.smoke else 3000)
+
+    def objective(model: torch.nn.Module, data: tuple[Tensor, Tensor], random: torch.Generator) -> tuple[Tensor, dict]:
+        return tokenizer_loss(model, *data, reader)  # type: ignore[arg-type]
+
+    done, ema = fit(
+        model,
+        objective,
+        lambda number: make_batch(run, number, dtype),
+        optimizers(model, lr=1e-3, adam_lr=1e-3, muon=False),
+        Schedule(steps=steps, warmup=100),
+        FitConfig(steps=steps, minutes=run.minutes, ema=0.998, save_every=250),
+        run.folder,
+        resume=run.resume,
+        report=run.report,
+    )
+    path = run.folder / "tokenizer.safetensors"
+    card = {"model": "visual tokenizer", "recipe": run.folder.name, "steps": done, "config": asdict(model.config)}
+    ema.swap(model)
+    return export(model, path, card | {"parameters": sum(p.numel() for p in model.parameters())})
+
+
+def place(run: Run) -> Path:
+    """Where the run `tokenizer-mini` (`tokenizer-smoke`) beside this one leaves its weights."""
+    return run.sibling("tokenizer-smoke" if run.smoke else "tokenizer-mini") / "tokenizer.safetensors"
+
+
+def load(run: Run) -> tuple[VisualTokenizer, str]:
+    """The tokenizer to build on and its hash: that of the run beside this one, else the shipped one."""
+    beside = place(run)
+    return load_file(beside if beside.exists() else PACKAGE / "weights" / "tokenizer.safetensors")
+
+
+def load_file(path: Path) -> tuple[VisualTokenizer, str]:
+    """A tokenizer from its file, frozen, and its hash.
+
+    Raises:
+        UserError: the file or its card is missing or damaged.
+    """
+    if not path.exists():
+        raise UserError(f"There is no tokenizer at {path}.", fix="Train one first: polarlight train tokenizer-mini.")
+    card = read_card(path)
+    model = VisualTokenizer(VisualTokenizerConfig(**{**card["config"], "levels": tuple(card["config"]["levels"])}))
+    load_into(model, path)
+    return model.eval().requires_grad_(False), card["hash"]
