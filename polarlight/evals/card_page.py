@@ -45,14 +45,18 @@ def draw_errors(axes: Axes, title: str, card: Mapping[str, Any], key: str) -> No
     for shift, (label, part, colour) in enumerate((("model", "model", MODEL), ("true renders", "ceiling", CEILING))):
         rates = [100 * card[part][key].get(name, {}).get("cer", 0.0) for name in names]
         axes.bar([x + 0.4 * shift - 0.2 for x in range(len(names))], rates, width=0.38, color=colour, label=label)
-    axes.set_xticks(range(len(names)), [f"{name}\nn={card['ceiling'][key][name]['count']}" for name in names], fontsize=8)
+    axes.set_xticks(
+        range(len(names)), [f"{name}\nn={card['ceiling'][key][name]['count']}" for name in names], fontsize=8
+    )
     axes.set(title=title, xlabel="characters", ylabel="CER, %")
     axes.legend(fontsize=8)
 
 
 def draw_height(axes: Axes, buckets: Mapping[str, Any]) -> None:
     """What the tokenizer alone costs in legibility, by the height of capitals."""
-    for shift, (label, key, colour) in enumerate((("reconstruction", "reconstructed", MODEL), ("render", "real", CEILING))):
+    for shift, (label, key, colour) in enumerate(
+        (("reconstruction", "reconstructed", MODEL), ("render", "real", CEILING))
+    ):
         rates = [100 * row[key]["cer"] for row in buckets.values()]
         axes.bar([x + 0.4 * shift - 0.2 for x in range(len(buckets))], rates, width=0.38, color=colour, label=label)
     ticks = [f"{name}\nn={row['real']['count']}" for name, row in buckets.items()]

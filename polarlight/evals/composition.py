@@ -12,12 +12,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from polarlight.worlds.scene import Spec
-
+from ..worlds.scene import Spec
 from .judge import Detection
 
-MARGIN = 0.1  # of the summed sizes: centres closer than this along an axis stand neither left nor right, above nor below
-TOUCH = 0.08  # of the picture's height: how far a thing's foot may float above or sink below the top of what it stands on
+MARGIN = (
+    0.1  # of the summed sizes: centres closer than this along an axis stand neither left nor right, above nor below
+)
+TOUCH = (
+    0.08  # of the picture's height: how far a thing's foot may float above or sink below the top of what it stands on
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,7 @@ def materials(seen: Sequence[Detection], spec: Spec) -> Verdict:
     return _bound(seen, _with(spec, "material")[:1], "material")
 
 
-def attributes(seen: Sequence[Detection], spec: Spec) -> Verdict:
+def colour_attribution(seen: Sequence[Detection], spec: Spec) -> Verdict:
     """The first two objects that have a colour are there, each in its own."""
     return _bound(seen, _with(spec, "colour")[:2], "colour")
 
@@ -82,12 +85,12 @@ def position(seen: Sequence[Detection], spec: Spec) -> Verdict:
 
 # the names are those of worlds.captions.CATEGORIES; "text", the one that is missing here, is read and not detected
 RULES: dict[str, Callable[[Sequence[Detection], Spec], Verdict]] = {
-    "single": single_object,
-    "two": two_objects,
+    "single_object": single_object,
+    "two_objects": two_objects,
     "counting": counting,
     "colours": colours,
     "position": position,
-    "attributes": attributes,
+    "colour_attribution": colour_attribution,
     "materials": materials,
 }
 

@@ -11,8 +11,7 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from polarlight.worlds.scene import Spec, World, picture_size
-
+from ..worlds.scene import Spec, World, picture_size
 from .ocr import TextScore, cut, read_crops, score_text, summarise
 
 CAP_HEIGHTS = ((10, 12), (12, 14), (14, 18), (18, 99))  # px in the 128 px family
@@ -25,7 +24,7 @@ Pictures = UInt8[Tensor, "b h w 3"]
 def psnr(a: UInt8[Tensor, "b h w 3"], b: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, " b"]:
     """Peak signal-to-noise ratio of each pair, dB; 99 for equal pictures."""
     error = (a.float() - b.float()).square().mean(dim=(1, 2, 3))
-    return (10 * torch.log10(255.0**2 / error.clamp(min=1e-5))).clamp(max=99.0)
+    return (10 * torch.log10(255.0**2 / error.clamp(min=1e-6))).clamp(max=99.0)
 
 
 def ssim(a: UInt8[Tensor, "b h w 3"], b: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, " b"]:
@@ -73,7 +72,9 @@ def fidelity(reconstruct: Callable[[Pictures], Pictures], world: World, count: i
                 for key, pictures in (("real", real), ("reconstructed", again)):
                     crops[key] += [cut(pictures[b].numpy(), text["box"]) for text in latin]
     scores = {
-        key: [score_text(text["text"], [reading]) for text, reading in zip(texts, read_crops(part, "latin"), strict=True)]
+        key: [
+            score_text(text["text"], [reading]) for text, reading in zip(texts, read_crops(part, "latin"), strict=True)
+        ]
         for key, part in crops.items()
     }
     return {

@@ -11,36 +11,47 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from polarlight.base.files import atomic_path, atomic_write
-from polarlight.infer.images import ImageRequest, Picture
-from polarlight.media.grid import contact_sheet
-from polarlight.worlds.captions import CATEGORIES, evaluation_prompt
-from polarlight.worlds.posters import Posters
-from polarlight.worlds.scene import Scene, Spec, World, picture_size
-from polarlight.worlds.tabletop import Tabletop
-
-from . import card_page
+from ..base.errors import UserError
+from ..base.files import atomic_path, atomic_write
+from ..infer.images import ImageRequest, Picture
+from ..media.grid import contact_sheet
+from ..worlds.captions import evaluation_prompt
+from ..worlds.posters import Posters
+from ..worlds.scene import Scene, Spec, World, picture_size
+from ..worlds.tabletop import Tabletop
 from .composition import PASSED, RULES, Verdict, failed, interval
 from .fidelity import fidelity
 from .judge import TEXT, Detection, Judge
-from .ocr import LANGUAGES, TextScore, by_length, read_pictures, score_text, summarise
+from .ocr import LANGUAGES, TextScore, by_length, find_tesseract, read_pictures, score_text, summarise
 
 FIRST_SEED = 1_000_000_000  # no training run uses seeds from here on
 TABLETOP_EVERY = 5  # one case in five is a tabletop, the others are posters
 BATCH = 16
 FIDELITY_SCENES = 200
+# what a prompt asks for (worlds.captions.CATEGORIES) -> the category of scene that the worlds draw for it
+SCENES = {
+    "single_object": "single",
+    "two_objects": "two",
+    "counting": "counting",
+    "colours": "colours",
+    "position": "position",
+    "colour_attribution": "attributes",
+    "text": "text",
+    "materials": "single",  # every tabletop thing has a material
+}
 FRAME = {True: (60, 160, 90), False: (205, 60, 50)}  # of a picture on the contact sheet that passed, that failed
 
 Progress = Callable[[int, int], None]
 
 
+@runtime_checkable
 class Generator(Protocol):
     """What can be evaluated: infer.images.ImageGenerator, or anything that draws and reconstructs as it does."""
 
@@ -104,10 +115,9 @@ def make_cases(count: int, worlds: dict[str, World]) -> list[Case]:
     cases: list[Case] = []
     for index in range(count):
         name = "tabletop" if index % TABLETOP_EVERY == TABLETOP_EVERY - 1 else "posters"
-        categories = [category for category in CATEGORIES if category != "materials" or name == "tabletop"]
+        categories = [category for category in SCENES if category != "materials" or name == "tabletop"]
         category = categories[sum(case.world == name for case in cases) % len(categories)]
-        kind = "single" if category == "materials" else category  # every tabletop thing has a material
-        scene = worlds[name].sample(FIRST_SEED + index, "heldout", kind)
+        scene = worlds[name].sample(FIRST_SEED + index, "heldout", SCENES[category])
         cases.append(Case(category=category, scene=scene, prompt=evaluation_prompt(scene.spec, category)))
     return cases
 
@@ -156,12 +166,18 @@ def read_cases(
 def shares(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float | int]]:
     """For each category that was asked: count, passed, share, and its 95 % interval."""
     table = {}
-    for category in CATEGORIES:
+    for category in SCENES:
         verdicts = [outcome.verdict.passed for outcome in outcomes if outcome.case.category == category]
         if verdicts:
             low, high = interval(sum(verdicts), len(verdicts))
             share = sum(verdicts) / len(verdicts)
-            table[category] = {"count": len(verdicts), "passed": sum(verdicts), "share": share, "low": low, "high": high}
+            table[category] = {
+                "count": len(verdicts),
+                "passed": sum(verdicts),
+                "share": share,
+                "low": low,
+                "high": high,
+            }
     return table
 
 
@@ -198,6 +214,7 @@ def evaluate(
     Returns the card. "model" holds the scores, "ceiling" those of true renders, "ceiling_by_world" the judge's calibration
     on each world, "fidelity" the tokenizer's losses.
     """
+    page_module(), find_tesseract()  # what is missing is said now and not after an hour
     judge, started = judge or Judge.load(), time.monotonic()
     worlds: dict[str, World] = {"posters": Posters(), "tabletop": Tabletop()}
     cases, report = make_cases(count, worlds), on_progress or (lambda done, total: None)
@@ -222,13 +239,32 @@ def evaluate(
     return card
 
 
+def page_module() -> Any:
+    """`card_page`, which needs matplotlib.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        from . import card_page
+    except ImportError as error:
+        raise UserError(
+            "The card is drawn with matplotlib, which is missing.", fix="Install polarlight[eval]."
+        ) from error
+    return card_page
+
+
 def write_card(card: dict[str, Any], outcomes: Sequence[Outcome], pictures: Sequence[Picture], folder: Path) -> None:
     """card.json, card.png and contact_sheet.png, each whole or not at all."""
     atomic_write(folder / "card.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     with atomic_path(folder / "card.png") as path:
-        card_page.draw(card).savefig(path, dpi=110)
-    tiles = [framed(picture.pixels, outcome.verdict.passed) for picture, outcome in zip(pictures, outcomes, strict=True)]
-    labels = [f"{outcome.case.prompt} {outcome.verdict.reason and f'[{outcome.verdict.reason}]'}" for outcome in outcomes]
+        page_module().draw(card).savefig(path, dpi=110)
+    tiles = [
+        framed(picture.pixels, outcome.verdict.passed) for picture, outcome in zip(pictures, outcomes, strict=True)
+    ]
+    labels = [
+        f"{outcome.case.prompt} {outcome.verdict.reason and f'[{outcome.verdict.reason}]'}" for outcome in outcomes
+    ]
     with atomic_path(folder / "contact_sheet.png") as path:
         Image.fromarray(contact_sheet(tiles, labels)).save(path)
 

@@ -16,9 +16,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from polarlight.base.files import PACKAGE
-from polarlight.models.detector import Detector, Found, activation_dtype, decode, normalise
-from polarlight.worlds.scene import ASPECTS, picture_size
+from ..base.files import PACKAGE
+from ..infer.images import fast_dtype, tuples
+from ..models.detector import Detector, DetectorConfig, Found, decode, normalise
+from ..models.weights import load_into, read_card
+from ..worlds.scene import ASPECTS, picture_size
 
 WEIGHTS = PACKAGE / "weights" / "judge.safetensors"
 TEXT = "text"  # the class of every written text; it counts as no object
@@ -52,6 +54,7 @@ class Judge:
     def __init__(self, detector: Detector, threshold: float = THRESHOLD) -> None:
         self.detector = detector.eval()
         self.threshold = threshold
+        self.dtype = fast_dtype()
 
     @classmethod
     def load(cls, path: Path = WEIGHTS) -> Judge:
@@ -60,15 +63,18 @@ class Judge:
         Raises:
             UserError: its files are missing or damaged.
         """
-        return cls(Detector.load(path))
+        config = DetectorConfig(**tuples(read_card(path)["config"]))
+        detector = Detector(config)
+        load_into(detector, path)
+        return cls(detector)
 
     @torch.inference_mode()
     def detect(self, pixels: UInt8[Tensor, "b h w 3"]) -> list[list[Detection]]:
         """What each picture shows, surest first. Pictures of other sizes than the 128 px family are resized to it."""
-        prediction = self.detector(to_family(pixels).to(activation_dtype()))
+        prediction = self.detector(to_family(pixels).to(self.dtype))
         return [self._name(found) for found in decode(prediction, threshold=self.threshold)]
 
-    def detect_all(self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]], batch: int = 32) -> list[list[Detection]]:
+    def detect_all(self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], batch: int = 32) -> list[list[Detection]]:
         """`detect` for pictures of mixed shapes, in their order."""
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for index, picture in enumerate(pictures):
@@ -94,16 +100,6 @@ class Judge:
             )
             for score, name, box, colour, material in rows
         ]
-
-
-def objects(detections: Sequence[Detection]) -> list[Detection]:
-    """The detections that are not writing."""
-    return [detection for detection in detections if detection.name != TEXT]
-
-
-def texts(detections: Sequence[Detection]) -> list[Detection]:
-    """The detections that are writing."""
-    return [detection for detection in detections if detection.name == TEXT]
 
 
 def to_family(pixels: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 y x"]:

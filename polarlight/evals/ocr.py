@@ -23,12 +23,13 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from polarlight.base.errors import UserError
+from ..base.errors import UserError
 
 Box = Sequence[float]  # x0 y0 x1 y1, fractions
 LANGUAGES = {"latin": "eng", "hangul": "kor"}
 TEXT_HEIGHT = 72  # px that a crop of one line is enlarged to: Tesseract reads best at capitals of 30 to 40 px
 STRAIGHT = str.maketrans("‘’“”—–", "''\"\"--")  # Tesseract likes typographic marks, signs carry plain ones
+LEAST_CONTRAST = 24  # of 255: what varies less is blank and stays so
 FRAME = 12  # px of plain paper around a crop
 # Tesseract's page segmentation: 7 one line, 6 one block of lines, 11 words anywhere. On 200 real renders these two together
 # misread 1.4 % of the characters of posters and 8 % of those of tabletops; brightness instead of the colour axis does no better
@@ -109,7 +110,7 @@ def prepare(crop: UInt8[np.ndarray, "h w 3"]) -> Image.Image:
     """A crop as dark letters on a light margin, enlarged to TEXT_HEIGHT with Lanczos."""
     values = contrast_axis(crop)
     low, high = np.percentile(values, (1, 99))
-    values = np.clip((values - low) / max(high - low, 1e-3), 0, 1)
+    values = np.clip((values - low) / max(high - low, LEAST_CONTRAST), 0, 1)
     paper = float(np.median(np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])))
     if paper < 0.5:
         values, paper = 1 - values, 1 - paper

@@ -1,8 +1,9 @@
 """Decoding pictures from the image model: one step for every mode.
 
-A pass feeds the positions drawn in the pass before (their keys and values stay in the static cache) and asks for the next group. The
-last fed token asks for the group's first position by itself; copies of it, each asking for another position, ask for the rest and
-leave nothing in the cache. Groups of one are sequential decoding; larger groups are parallel decoding with the same weights.
+A pass feeds the positions drawn in the pass before (their keys and values stay in the static cache) and asks for the next group.
+The last fed token asks for the group's first position by itself; copies in its place, each asking for another position, ask for
+the rest and leave nothing in the cache. Groups of one are sequential decoding; larger groups are parallel decoding with the same
+weights.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ def decode(
     """
     first = jobs[0]
     positions, kept = len(first.order), first.kept
-    assert all((len(job.order), job.kept) == (positions, kept) for job in jobs) and kept + sum(groups) == positions
+    assert all((len(job.order), job.kept) == (positions, kept) for job in jobs)
+    assert kept + sum(groups) == positions
     guided = sampling.guidance != 1 or sampling.guidance_start != 1
     sides = [[job.conditional for job in jobs], [job.free for job in jobs]][: 2 if guided else 1]
     written = collate([tokens for side in sides for tokens in side], multiple=1)
@@ -108,7 +110,9 @@ class Canvas:
         """The drawn positions start .. end of the order as tokens, each asking for the position after it."""
         part = self.written.columns(slice(self.first + start, self.first + end))
         cells = self.order[:, start:end]
-        part.digits = self.digits.gather(1, cells[..., None].expand(-1, -1, self.digits.shape[-1])).repeat(self.copies, 1, 1)
+        part.digits = self.digits.gather(1, cells[..., None].expand(-1, -1, self.digits.shape[-1])).repeat(
+            self.copies, 1, 1
+        )
         return part
 
     def queries(self, done: int, size: int) -> Tokens | None:
@@ -118,7 +122,7 @@ class Canvas:
         last = self.written.columns(slice(self.first + done - 1, self.first + done))
         if done > self.jobs[0].kept:
             last = self.tokens(done - 1, done)
-        copies = last.columns(torch.zeros(size - 1, dtype=torch.long))  # type: ignore[arg-type]
+        copies = last.columns(torch.zeros(size - 1, dtype=torch.long))
         job = self.jobs[0]
         place = frame(job.rows, job.columns)[self.order[:, done + 1 : done + size]].repeat(self.copies, 1, 1)
         offset = (last.asks - last.asked[..., :2])[:, :1]  # where the picture's frame lies in RoPE positions
@@ -135,7 +139,10 @@ def ask(
     valid: Bool[Tensor, "b p"],
     dtype: torch.dtype,
 ) -> Float[Tensor, "b size d"]:
-    """One forward pass; returns the states of the last fed token and of the queries. Only the fed tokens count as cached."""
+    """One forward pass; returns the states of the last fed token and of the queries. Only the fed tokens count as cached.
+
+    A query stands in for the last fed token and so does not see it: in training no token lies beside its own copy.
+    """
     tokens = fed if queries is None else join(fed, queries)
     new, extra = fed.ids.shape[1], tokens.ids.shape[1] - fed.ids.shape[1]
     seen = torch.ones(fed.ids.shape[0], start + new, dtype=torch.bool)
@@ -144,6 +151,7 @@ def ask(
     itself = torch.eye(new + extra, dtype=torch.bool)
     mask = torch.cat((causal & seen[:, None], itself[:, new:].expand(len(seen), -1, -1)), -1)
     mask[:, :new, start : start + new] |= itself[:new, :new]
+    mask[:, new:, start + new - 1] = False
     hidden, _ = model.hidden(tokens, mask[:, None], dtype, cache, start)
     return hidden[:, new - 1 :]
 

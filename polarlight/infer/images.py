@@ -45,7 +45,9 @@ class Mode:
 
 MODES = {
     "speed": Mode(passes=16, order="spread", sampling=Sampling(guidance=3.0, guidance_start=3.0, temperature=0.8)),
-    "quality": Mode(passes=10_000, order="raster", sampling=Sampling(guidance=3.0, guidance_start=3.0, temperature=0.9)),
+    "quality": Mode(
+        passes=10_000, order="raster", sampling=Sampling(guidance=3.0, guidance_start=3.0, temperature=0.9)
+    ),
 }
 
 
@@ -102,13 +104,20 @@ class ImageGenerator:
         folder = folder or SHIPPED
         tokenizer_path, model_path = folder / "tokenizer.safetensors", folder / "image.safetensors"
         tokenizer_card, card = read_card(tokenizer_path), read_card(model_path)
-        if card["tokenizer"] != tokenizer_card["hash"]:
+        if card.get("tokenizer") != tokenizer_card.get("hash"):
             raise UserError(
-                f"The image model in {folder} was trained on another tokenizer.", fix="Put the files of one release together."
+                f"The image model in {folder} was trained on another tokenizer.",
+                fix="Put the files of one release together.",
             )
-        with torch.device("meta"):
-            tokenizer = VisualTokenizer(VisualTokenizerConfig(**tuples(tokenizer_card["config"])))
-            model = ImageAR(ImageARConfig(**tuples(card["config"])))
+        try:
+            with torch.device("meta"):
+                tokenizer = VisualTokenizer(VisualTokenizerConfig(**tuples(tokenizer_card["config"])))
+                model = ImageAR(ImageARConfig(**tuples(card["config"])))
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"The model cards in {folder} do not describe a model of this version: {error}",
+                fix="Use the release that the model came with, or train it again.",
+            ) from error
         tokenizer, model = tokenizer.to_empty(device="cpu"), model.to_empty(device="cpu")
         model.head.reset_buffers()
         load_into(tokenizer, tokenizer_path)
@@ -167,7 +176,9 @@ class ImageGenerator:
         self._need("caption")
         from .captioning import describe
 
-        codes = [self._codes(Image.fromarray(picture), self._nearest_aspect(*picture.shape[:2])) for picture in pictures]
+        codes = [
+            self._codes(Image.fromarray(picture), self._nearest_aspect(*picture.shape[:2])) for picture in pictures
+        ]
         return [describe(self.model, self.vocabulary, code, self.dtype, longest) for code in codes]
 
     def _need(self, task: str) -> None:
@@ -180,7 +191,9 @@ class ImageGenerator:
     def _check(self, request: ImageRequest) -> ImageRequest:
         if request.size not in self.card["sizes"]:
             sizes = " and ".join(str(size) for size in self.card["sizes"])
-            raise UserError(f"This model draws at size {sizes}, not {request.size}.", fix=f"Use --size {self.card['sizes'][-1]}.")
+            raise UserError(
+                f"This model draws at size {sizes}, not {request.size}.", fix=f"Use --size {self.card['sizes'][-1]}."
+            )
         if request.aspect not in GRIDS:
             raise UserError(f"There is no aspect {request.aspect!r}.", fix=f"Choose one of {', '.join(GRIDS)}.")
         if request.mode not in MODES:
@@ -233,7 +246,9 @@ class ImageGenerator:
                 )
             mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
             if not mask.any():
-                raise UserError("The mask is empty, so nothing may change.", fix="Paint white where the picture may change.")
+                raise UserError(
+                    "The mask is empty, so nothing may change.", fix="Paint white where the picture may change."
+                )
         if request.mode not in MODES:
             raise UserError(f"There is no mode {request.mode!r}.", fix=f"Choose one of {', '.join(MODES)}.")
         return replace(request, picture=picture, mask=mask, instruction=check_prompt(request.instruction)), aspect
@@ -280,7 +295,9 @@ class ImageGenerator:
             rows, columns = batch[0].rows, batch[0].columns
             groups = group_sizes(rows * columns - batch[0].kept, mode.passes)
 
-            def report(number: int, passes: int, digits: UInt8[Tensor, "b n g"], rows: int = rows, columns: int = columns) -> None:
+            def report(
+                number: int, passes: int, digits: UInt8[Tensor, "b n g"], rows: int = rows, columns: int = columns
+            ) -> None:
                 if on_pass:
                     on_pass(number, passes, lambda: list(self._pixels(digits, rows, columns)))
 
@@ -310,5 +327,3 @@ def fast_dtype() -> torch.dtype:
     """bf16 where the CPU multiplies it in hardware, else fp32."""
     fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if fast else torch.float32
-
-

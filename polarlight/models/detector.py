@@ -8,25 +8,17 @@ of "something is here".
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float, Int, UInt8
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from polarlight.base.errors import UserError
-from polarlight.base.files import atomic_path, atomic_write
-from polarlight.base.machine import this_machine
-from polarlight.nn.conv import ChannelNorm, Conv, ResBlock
-
+from ..nn.conv import ChannelNorm, Conv, ResBlock
 from .cost import Cost
 
 CELL = 8  # px; the smallest drawn objects are about 16 px, so that neighbours keep cells of their own
@@ -113,39 +105,6 @@ class Detector(nn.Module):
                 flops += 2.0 * batch * at * module.weight.numel()
         return Cost(flops=flops, weight_bytes=2.0 * sum(p.numel() for p in self.parameters()))
 
-    def save(self, path: Path, card: dict[str, Any]) -> None:
-        """Write bf16 weights to `path` (.safetensors) and `card` with the config beside it (.json)."""
-        tensors = {name: value.bfloat16().contiguous() for name, value in self.state_dict().items()}
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary)
-        text = json.dumps(card | {"config": asdict(self.config)}, indent=1, ensure_ascii=False)
-        atomic_write(path.with_suffix(".json"), text + "\n")
-
-    @classmethod
-    def load(cls, path: Path) -> Detector:
-        """Read what `save` wrote.
-
-        Raises:
-            UserError: a file is missing, or the weights do not belong to the card.
-        """
-        card = path.with_suffix(".json")
-        for file in (path, card):
-            if not file.is_file():
-                raise UserError(f"The detector's file {file} is missing.", fix="Train it with recipes/judge_mini.py.")
-        config = json.loads(card.read_text())["config"]
-        names = {key: tuple(config.pop(key)) for key in ("classes", "colours", "materials")}
-        detector = cls(DetectorConfig(**names, **config))
-        try:
-            detector.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-        except (RuntimeError, OSError, SafetensorError) as error:
-            raise UserError(f"{path} is damaged or belongs to another card.", fix="Restore both files.") from error
-        return detector.eval()
-
-
-def activation_dtype() -> torch.dtype:
-    """bf16 where the CPU multiplies it natively, else fp32."""
-    return torch.bfloat16 if this_machine().fast_bf16 else torch.float32
-
 
 def normalise(pixels: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
     """0..255 to -1..1 in fp32, channels first in shape and last in memory."""
@@ -219,16 +178,21 @@ def decode(prediction: Prediction, *, threshold: float = 0.3, overlap: float = 0
     """
     name_score, name = prediction.name.softmax(dim=1).max(dim=1)
     score = prediction.centre.sigmoid() * name_score
-    peaks = score * (F.max_pool2d(score[:, None], 3, stride=1, padding=1)[:, 0] == score)
+    peaks = torch.where(F.max_pool2d(score[:, None], 3, stride=1, padding=1)[:, 0] == score, score, -1.0)
     high, wide = score.shape[1:]
     found = []
     for b in range(len(score)):
         best, cell = peaks[b].flatten().topk(min(limit, high * wide))
         cell = cell[best >= threshold]
         row, column = cell // wide, cell % wide
-        offset, size = prediction.box[b, :2, row, column], prediction.box[b, 2:, row, column].clamp(max=math.log(64)).exp()
+        offset, size = (
+            prediction.box[b, :2, row, column],
+            prediction.box[b, 2:, row, column].clamp(max=math.log(64)).exp(),
+        )
         middle = torch.stack([column, row]) + 0.5 + offset
-        boxes = (torch.cat([middle - size / 2, middle + size / 2]).T / torch.tensor([wide, high, wide, high])).clamp(0, 1)
+        boxes = (torch.cat([middle - size / 2, middle + size / 2]).T / torch.tensor([wide, high, wide, high])).clamp(
+            0, 1
+        )
         keep = suppress(boxes, overlap)
         maps = (m[b, :, row, column].argmax(dim=0)[keep] for m in (prediction.colour, prediction.material))
         found.append(Found(score[b, row, column][keep], name[b, row, column][keep], boxes[keep], *maps))

@@ -97,7 +97,8 @@ class DigitHead(nn.Module):
         self.mlp_norm = RMSNorm(m)
         self.mlp = SwiGLU(m, m)
         self.out_norm = RMSNorm(m)
-        self.out = nn.Parameter(torch.zeros(g, self.values, m))
+        self.out = Linear(m, self.values)
+        nn.init.zeros_(self.out.weight)
         self.levels = config.position_levels
         self.allowed: Tensor
         self.impossible: Tensor
@@ -124,7 +125,7 @@ class DigitHead(nn.Module):
     def logits(self, x: Float[Tensor, "n i m"], index: slice) -> Float[Tensor, "n i v"]:
         """Finish digits `index` from their summed inputs."""
         x = x + self.mlp(self.mlp_norm(x))
-        logits = torch.einsum("nim,ivm->niv", self.out_norm(x), self.out[index].to(x.dtype)).float()
+        logits = self.out(self.out_norm(x)).float()
         return logits.masked_fill(self.impossible[index], -torch.inf)
 
 
@@ -203,8 +204,8 @@ class ImageAR(nn.Module):
         c = self.config
         routed = sum(b.mlp.up.numel() + b.mlp.down.numel() for b in self.blocks if isinstance(b.mlp, MoE))
         backbone = sum(p.numel() for p in self.blocks.parameters()) - routed + routed * c.top_k // c.experts
-        per_digit = sum(p.numel() for p in self.head.mlp.parameters()) * c.digits
-        head = self.head.state.weight.numel() + self.head.before.weight.numel() + self.head.out.numel() + per_digit
+        per_digit = (sum(p.numel() for p in self.head.mlp.parameters()) + self.head.out.weight.numel()) * c.digits
+        head = self.head.state.weight.numel() + self.head.before.weight.numel() + per_digit
         return backbone, head
 
     def cost(self, tokens: int, drawn: int, context: int = 0) -> Cost:

@@ -80,7 +80,7 @@ class Tokens:
         """Some rows of the batch."""
         return Tokens(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
-    def columns(self, index: slice) -> Tokens:
+    def columns(self, index: slice | Int64[Tensor, " n"]) -> Tokens:
         """Some positions of every row."""
         return Tokens(**{f.name: getattr(self, f.name)[:, index] for f in fields(self)})
 

@@ -48,11 +48,14 @@ def read_card(path: Path) -> dict[str, Any]:
     """The card beside a weights file.
 
     Raises:
-        UserError: there is none, or it is not JSON.
+        UserError: there is none, or it is not a JSON object.
     """
     card = path.with_suffix(".json")
     try:
-        return json.loads(card.read_text(encoding="utf-8"))
+        content = json.loads(card.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("a card is an object")
+        return content
     except FileNotFoundError as error:
         raise UserError(
             f"There is no model card at {card}.", fix="Name a folder that holds image.safetensors and image.json."

@@ -14,6 +14,9 @@ GATHER_BELOW = (
 )
 
 
+ROUND_ROWS = 128  # rows of an expert in training; 21,504 pairs on 8 experts gain 2 % of padding
+
+
 class MoE(nn.Module):
     """Routed SwiGLU experts plus one shared expert that every token passes.
 
@@ -40,8 +43,11 @@ class MoE(nn.Module):
         logits = flat.float() @ self.router.float().T
         gates, chosen, scores = route(logits, self.bias, self.top_k)
         few = flat.shape[0] < GATHER_BELOW and not torch.is_grad_enabled()
-        experts = experts_gathered if few else experts_sorted
-        routed = experts(flat, gates * self.scale, chosen, self.up, self.down)
+        if few:
+            routed = experts_gathered(flat, gates * self.scale, chosen, self.up, self.down)
+        else:
+            multiple = ROUND_ROWS if torch.is_grad_enabled() else 1
+            routed = experts_sorted(flat, gates * self.scale, chosen, self.up, self.down, multiple)
         losses = logits.new_zeros(2)
         if self.training:
             self.load += torch.bincount(chosen.flatten(), minlength=self.load.numel())

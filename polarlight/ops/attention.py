@@ -50,5 +50,5 @@ def attention(
         if torch.compiler.is_compiling():
             weights = torch.matmul(query, key.transpose(-1, -2)) * query.shape[-1] ** -0.5 + bias
             return torch.matmul(weights.softmax(-1), value)
-        return _MatmulAttention.apply(query.contiguous(), key.contiguous(), value.contiguous(), bias)  # type: ignore[no-any-return]
+        return _MatmulAttention.apply(query.contiguous(), key.contiguous(), value.contiguous(), bias)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)

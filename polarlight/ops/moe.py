@@ -1,7 +1,7 @@
 """Mixture-of-experts routing and dropless dispatch.
 
 Routing follows DeepSeek-V3 (arXiv 2412.19437): sigmoid scores, selection by score + bias, gates from the unbiased scores.
-Dispatch sorts the (token, choice) pairs by expert; nothing is dropped or padded.
+Dispatch sorts the (token, choice) pairs by expert; nothing is dropped.
 """
 
 from __future__ import annotations
@@ -24,33 +24,34 @@ def route(
     return gates / gates.sum(-1, keepdim=True), chosen, scores
 
 
-class _Permute(torch.autograd.Function):
-    """Rows by a permutation; the backward is a gather by its inverse, where autograd would scatter."""
+class _Scatter(torch.autograd.Function):
+    """Each token's row to the slots of its choices (other slots repeat row 0); the backward sums a token's slots."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
-        ctx.save_for_backward(inverse)
-        return x.index_select(0, order)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (inverse,) = ctx.saved_tensors
-        return grad.index_select(0, inverse), None, None
-
-
-class _Fan(torch.autograd.Function):
-    """Each token's row once per choice, in expert order; the backward sums a token's choices."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor, top_k: int) -> Tensor:
-        ctx.save_for_backward(inverse)
+    def forward(ctx: Any, x: Tensor, source: Tensor, slots: Tensor, top_k: int) -> Tensor:
+        ctx.save_for_backward(slots)
         ctx.top_k = top_k
-        return x.index_select(0, order // top_k)
+        return x.index_select(0, source)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        (inverse,) = ctx.saved_tensors
-        return grad.index_select(0, inverse).unflatten(0, (-1, ctx.top_k)).sum(1), None, None, None
+        (slots,) = ctx.saved_tensors
+        return grad.index_select(0, slots).unflatten(0, (-1, ctx.top_k)).sum(1), None, None, None
+
+
+class _Collect(torch.autograd.Function):
+    """Rows of the slots; the backward puts each back, where autograd would add into zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slots: Tensor) -> Tensor:
+        ctx.save_for_backward(slots)
+        ctx.rows = x.shape[0]
+        return x.index_select(0, slots)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (slots,) = ctx.saved_tensors
+        return grad.new_zeros(ctx.rows, grad.shape[1]).index_copy_(0, slots, grad), None
 
 
 def experts_sorted(
@@ -59,22 +60,30 @@ def experts_sorted(
     chosen: Int64[Tensor, "n k"],
     up: Float[Tensor, "e h d"],
     down: Float[Tensor, "e d f"],
+    multiple: int = 1,
 ) -> Float[Tensor, "n d"]:
-    """SwiGLU experts over sorted tokens: one matmul per non-empty expert, no padding.
+    """SwiGLU experts over tokens sorted by expert: one matmul per non-empty expert.
 
-    up holds gate and value rows stacked (h = 2 f). Weights are cast to x's dtype.
+    up holds gate and value rows stacked (h = 2 f). Weights are cast to x's dtype. Each expert's rows are rounded up to `multiple`
+    with rows that nothing reads: a CPU matmul of a shape never seen before costs a compilation, so training lets shapes recur.
     """
     top_k = chosen.shape[1]
-    order = chosen.flatten().argsort(stable=True)
-    inverse = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
-    counts = torch.bincount(chosen.flatten(), minlength=up.shape[0]).tolist()
+    pairs = chosen.flatten()
+    order = pairs.argsort(stable=True)
+    counts = torch.bincount(pairs, minlength=up.shape[0])
+    padded = (counts + multiple - 1) // multiple * multiple
+    shift = (padded.cumsum(0) - padded) - (counts.cumsum(0) - counts)  # of an expert's rows, by the padding before them
+    slots = torch.empty_like(order)
+    slots[order] = torch.arange(order.numel(), device=order.device) + shift[pairs[order]]
+    source = torch.zeros(int(padded.sum()), dtype=torch.long, device=order.device)
+    source[slots] = torch.arange(order.numel(), device=order.device) // top_k
     outputs = []
-    rows_of = _Fan.apply(x, order, inverse, top_k).split(counts)
+    rows_of = _Scatter.apply(x, source, slots, top_k).split(padded.tolist())
     for rows, expert_up, expert_down in zip(rows_of, up.to(x.dtype).unbind(), down.to(x.dtype).unbind(), strict=True):
         if rows.shape[0]:
             gate, value = F.linear(rows, expert_up).chunk(2, -1)
             outputs.append(F.linear(F.silu(gate) * value, expert_down))
-    spread = _Permute.apply(torch.cat(outputs), inverse, order).unflatten(0, (-1, top_k))
+    spread = _Collect.apply(torch.cat(outputs), slots).unflatten(0, (-1, top_k))
     return (spread * gates[..., None].to(x.dtype)).sum(1)
 
 

@@ -37,6 +37,6 @@ def rms_norm(x: Float[Tensor, "*n d"], weight: Float[Tensor, " d"], eps: float =
         wide = x.float()
         return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps) * weight).to(x.dtype)
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-        return _RMSNorm.apply(x, weight, eps)  # type: ignore[no-any-return]
+        return _RMSNorm.apply(x, weight, eps)
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
     return x * (norm.square() / x.shape[-1] + eps).rsqrt().to(x.dtype) * weight.to(x.dtype)

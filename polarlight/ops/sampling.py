@@ -8,8 +8,8 @@ from torch import Tensor
 
 
 def guide(conditional: Float[Tensor, "*n v"], free: Float[Tensor, "*n v"], scale: float) -> Float[Tensor, "*n v"]:
-    """Classifier-free guidance on logits (Ho & Salimans, arXiv 2207.12598)."""
-    return free + scale * (conditional - free)
+    """Classifier-free guidance on logits (Ho & Salimans, arXiv 2207.12598); what has logit -inf keeps it."""
+    return torch.where(conditional.isneginf(), conditional, free + scale * (conditional - free))
 
 
 def nucleus(probabilities: Float[Tensor, "*n v"], top_p: float) -> Float[Tensor, "*n v"]:
@@ -32,5 +32,5 @@ def draw(
     probabilities = (logits.float() / temperature).softmax(-1)
     if top_p < 1:
         probabilities = nucleus(probabilities, top_p)
-    value = (probabilities.cumsum(-1) <= uniform[..., None]).sum(-1)
-    return value.clamp_max(logits.shape[-1] - 1)
+    mass = probabilities.cumsum(-1)  # its last entry may round to less than 1, and what follows it there is impossible
+    return (mass <= uniform[..., None] * mass[..., -1:]).sum(-1)

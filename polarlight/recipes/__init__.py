@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -48,11 +47,20 @@ def run(
     module = import_module(f".{stem}_{'export' if size == 'export' else 'mini'}", __name__)
     peak = gemm_peak(activation_dtype()) if name == "image-mini" else None
     settings = Run(
-        folder=folder, steps=steps, minutes=minutes, resume=resume, smoke=size == "smoke", peak_flops=peak, report=report
+        folder=folder,
+        steps=steps,
+        minutes=minutes,
+        resume=resume,
+        smoke=size == "smoke",
+        peak_flops=peak,
+        report=report,
     )
-    return module.run(settings)
+    made = module.run(settings)
+    if (folder / "metrics.jsonl").exists():
+        from ..train.report import plot
 
-
-def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The logged lines of a run."""
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        try:
+            made["curves"] = str(plot(folder))
+        except UserError as missing:  # the run stands without its picture; say how to get it
+            made["curves"] = str(missing)
+    return made

@@ -2,7 +2,8 @@
 
     polarlight train glyph-mini
 
-About two minutes on two cores; 1,000 steps reach about 0.9 accuracy on 8-26 px crops of all fonts. Result: runs/glyph-mini/state.pt.
+About two minutes on two cores; 1,000 steps reach about 0.9 accuracy on 8-26 px crops of all fonts.
+Result: runs/glyph-mini/state.pt.
 """
 
 from __future__ import annotations

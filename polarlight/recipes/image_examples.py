@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 
 import torch
@@ -11,11 +12,14 @@ from torch import Tensor
 
 from ..models.image_grammar import Picture, Role, Text, Tokens, pack, write
 from ..ops.orders import kept_first, raster, spread, wavefront
+from ..ops.streams import uniform
 from ..text.plan import format_plan
 from ..text.vocabulary import Vocabulary
 from ..worlds.captions import caption, plan_of
 from ..worlds.scene import Scene
 from .scenes import CodedGroup
+
+SPREADS = 512  # farthest-point orders of each shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,19 +43,23 @@ def choose(random: Random, options: tuple[tuple[str, float], ...]) -> str:
 
 def draw_order(kind: str, rows: int, columns: int, random: Random) -> tuple[Int64[Tensor, " n"], int]:
     """(order, kept positions) of one of the family."""
-    count = rows * columns
     if kind == "raster":
         return raster(rows, columns), 0
     if kind == "wavefront":
         return wavefront(rows, columns), 0
-    noise = torch.tensor([random.random() for _ in range(count)])
-    order = spread(rows, columns, noise)
+    order = spread_order(rows, columns, random.randrange(SPREADS))
     if kind == "spread":
         return order, 0
     kept = ~random_hole(rows, columns, random)
     if random.random() < 0.5:
         order = raster(rows, columns)
     return kept_first(order, kept), int(kept.sum())
+
+
+@cache
+def spread_order(rows: int, columns: int, number: int) -> Int64[Tensor, " n"]:
+    """One of SPREADS farthest-point orders of a shape; the first is the one that drawing uses."""
+    return spread(rows, columns, uniform((rows * columns,), number, "drawing order"))
 
 
 def random_hole(rows: int, columns: int, random: Random) -> Bool[Tensor, " n"]:
@@ -78,11 +86,13 @@ class Examples:
     def __init__(self, vocabulary: Vocabulary, mixture: Mixture, side: int = 2) -> None:
         self.vocabulary, self.mixture, self.side = vocabulary, mixture, side
 
-    def draw(self, scene: Scene, digits: UInt8[Tensor, "h w d"], text: UInt8[Tensor, "h w"], random: Random) -> Tokens:
+    def draw(
+        self, scene: Scene, digits: UInt8[Tensor, "h w d"], text: UInt8[Tensor, "h w"], style: str, random: Random
+    ) -> Tokens:
         """One draw example."""
         m, v = self.mixture, self.vocabulary
         dropped = random.random() < m.drop_text
-        words = [] if dropped else v.encode(caption(scene.spec, random, choose(random, m.styles)))
+        words = [] if dropped else v.encode(caption(scene.spec, random, style))
         segments: list[Text | Picture] = [Text(ids=[v["<bos>"], v["<draw>"], *words])]
         if not dropped and random.random() < m.plan:
             plan = v.encode(format_plan(plan_of(scene.spec)))
@@ -90,14 +100,14 @@ class Examples:
         order = draw_order(choose(random, m.orders), digits.shape[0] // self.side, digits.shape[1] // self.side, random)
         return write([*segments, self.target(digits, text, *order)], v)
 
-    def caption(self, scene: Scene, digits: UInt8[Tensor, "h w d"], random: Random) -> Tokens:
+    def caption(self, scene: Scene, digits: UInt8[Tensor, "h w d"], style: str, random: Random) -> Tokens:
         """One caption example: the picture, then its words."""
         v = self.vocabulary
-        words = v.encode(caption(scene.spec, random, choose(random, self.mixture.styles)))
+        words = v.encode(caption(scene.spec, random, style))
         picture = Picture(digits=pack(digits, self.side), role=Role.SOURCE)
         return write([Text(ids=[v["<bos>"], v["<caption>"]]), picture, Text(ids=[*words, v["<eos>"]], learn=True)], v)
 
-    def from_source(self, task: str, group: CodedGroup, row: int, random: Random) -> Tokens:
+    def from_source(self, task: str, group: CodedGroup, row: int, style: str, random: Random) -> Tokens:
         """An edit, reference or control example: words, a source picture, then the picture to draw.
 
         Edits know the box of the change: half of them keep every position outside it, as an edit with a mask does.
@@ -115,8 +125,9 @@ class Examples:
             if random.random() < 0.5 and changed.any():
                 order, kept = kept_first(order, ~changed), int((~changed).sum())
         else:
-            sentence = caption(group.scenes[row].spec, random, choose(random, self.mixture.styles))
-        words = Text(ids=[v["<bos>"], v[f"<{task}>"], *v.encode(sentence)])
+            sentence = caption(group.scenes[row].spec, random, style)
+        spoken = [] if random.random() < self.mixture.drop_text else v.encode(sentence)
+        words = Text(ids=[v["<bos>"], v[f"<{task}>"], *spoken])
         source = Picture(digits=pack(group.source[row], self.side), role=Role[note["role"]])
         return write([words, source, self.target(digits, group.text[row], order, kept, weight)], v)
 

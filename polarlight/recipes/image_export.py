@@ -1,6 +1,6 @@
 """Ship the averaged weights of image-mini and its tokenizer in the package.
 
-    polarlight train image-export        (seconds; overwrites polarlight/weights/image.* and tokenizer.*)
+polarlight train image-export        (seconds; overwrites polarlight/weights/image.* and tokenizer.*)
 """
 
 from __future__ import annotations
@@ -50,4 +50,3 @@ def write_release(run: Run, state_path: Path, folder: Path) -> dict:
         "config": asdict(model.config),
     }
     return export(model, folder / "image.safetensors", card)
-

@@ -2,8 +2,8 @@
 
     polarlight train image-mini --minutes 60
 
-Run it again to go on: training resumes exactly, and the last 35 % of --steps decays the learning rate. Needs a trained tokenizer (the
-run `tokenizer-mini` beside it, or the shipped one). Results in runs/image-mini; `polarlight train image-export` ships them.
+Run it again to go on: training resumes exactly, and the last 35 % of --steps decays the learning rate. Needs a trained tokenizer
+(the run `tokenizer-mini` beside it, or the shipped one). Results in runs/image-mini; `polarlight train image-export` ships them.
 """
 
 from __future__ import annotations
@@ -74,13 +74,18 @@ class CodedScenes:
 def make_batch(
     number: int, scenes: dict[str, CodedScenes], examples: Examples, size: int, flops: tuple[int, int]
 ) -> Batch:
-    """Batch `number`: one task, so that lengths agree. flops: active parameters of (backbone, head)."""
+    """Batch `number`: one task and one style of caption, so that lengths agree; fewer rows where they are long.
+
+    flops: active parameters of (backbone, head).
+    """
     random = stream_random(number, "image batch")
-    task = choose(random, examples.mixture.tasks)
+    task, style = choose(random, examples.mixture.tasks), choose(random, examples.mixture.styles)
+    if style == "long":
+        size = size * 2 // 3
     kind = {"edit": "edits", "reference": "reference", "control": "control"}.get(task)
     if kind:
         rows = scenes[kind].rows(number, kind, size * 2 // 3)
-        tokens = [examples.from_source(task, group, row, random) for group, row in rows]
+        tokens = [examples.from_source(task, group, row, style, random) for group, row in rows]
     else:
         tabletop = round(size * examples.mixture.tabletop)
         rows = [
@@ -88,12 +93,14 @@ def make_batch(
             *scenes["tabletop"].rows(number, "tabletop", tabletop),
         ]
         if task == "caption":
-            tokens = [examples.caption(g.scenes[row], g.digits[row], random) for g, row in rows]
+            tokens = [examples.caption(g.scenes[row], g.digits[row], style, random) for g, row in rows]
         else:
-            tokens = [examples.draw(g.scenes[row], g.digits[row], g.text[row], random) for g, row in rows]
+            tokens = [examples.draw(g.scenes[row], g.digits[row], g.text[row], style, random) for g, row in rows]
     batch = collate(tokens)
     drawn = int((batch.cell_weight > 0).sum())
-    return Batch(data=batch, units=len(tokens), flops=6.0 * (flops[0] * batch.ids.numel() + flops[1] * drawn))
+    return Batch(
+        data=batch, units=int(batch.valid.sum()), flops=6.0 * (flops[0] * batch.ids.numel() + flops[1] * drawn)
+    )
 
 
 def new_model(vocabulary: Vocabulary, tokenizer: VisualTokenizer, smoke: bool) -> ImageAR:
@@ -122,7 +129,9 @@ def run(run: Run) -> dict:
             lambda number: make_batch(number, scenes, examples, size, model.active_parameters()),
             optimizers(model, lr=6e-3, adam_lr=3e-3, weight_decay=0.05, exclude=NOT_MUON),
             Schedule(steps=steps, warmup=min(100, steps // 4 + 1)),
-            FitConfig(steps=steps, minutes=run.minutes, ema=0.998, save_every=200, peak_flops=run.peak_flops),
+            FitConfig(
+                steps=steps, minutes=run.minutes, ema=0.998, save_every=200, peak_flops=run.peak_flops, unit="tokens"
+            ),
             run.folder,
             resume=run.resume,
             report=run.report,

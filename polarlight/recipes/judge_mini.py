@@ -12,6 +12,10 @@ forgiving a wrong object.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,34 +26,43 @@ from torch import Tensor, nn
 
 from ..base.seeds import stream_seed
 from ..evals.judge import TEXT, WEIGHTS, Detection, Judge
-from ..models.detector import Detector, DetectorConfig, Truth, activation_dtype, box_iou, detection_loss, normalise
+from ..models.detector import Detector, DetectorConfig, Truth, box_iou, detection_loss, normalise
+from ..models.weights import export
 from ..ops.streams import stream
 from ..train.loop import Batch, FitConfig, fit
 from ..train.optim import Schedule, optimizers
 from .judge_scenes import Labelled, join, judge_config, label, load_shard, world_of
-from .runs import Run
+from .runs import Run, activation_dtype
 
-STEPS = 4000
+STEPS = 2800
 MIXTURE = {"crowds": 16, "posters": 8, "tabletop": 8}  # pictures of a batch
 SHARDS = {"crowds": 24, "posters": 12, "tabletop": 8}  # rendered in all; each is visited again and again, never alike
 VISIT = 16  # steps before moving on to the next shard
 SCORING_SEED = 2_000_000_000
 
 
-def run(run: Run) -> dict:
-    """Train, score, and write the weights and their card. Returns the card."""
+def run(
+    *,
+    steps: int | None = None,
+    minutes: float | None = None,
+    resume: bool = True,
+    folder: Path = Path("runs/judge-mini"),
+    report: Callable[[dict[str, float]], None] = lambda metrics: None,
+) -> dict[str, Any]:
+    """Train in `folder`, score, and write the weights and their card into the package. Returns the card."""
+    steps, run = steps or STEPS, Run(folder=folder)
     torch.manual_seed(stream_seed(0, "judge weights"))
-    model, steps = Detector(judge_config()), run.steps or STEPS
+    model = Detector(judge_config())
     done, ema = fit(
         model,
         objective,
         lambda number: make_batch(run, number),
         optimizers(model, lr=2e-3, adam_lr=2e-3, weight_decay=0.02, muon=False),
         Schedule(steps=steps),
-        FitConfig(steps=steps, minutes=run.minutes, ema=0.998, clip=5.0),
-        run.folder,
-        resume=run.resume,
-        report=run.report,
+        FitConfig(steps=steps, minutes=minutes, ema=0.998, clip=5.0),
+        folder,
+        resume=resume,
+        report=report,
     )
     ema.swap(model)
     judge = Judge(model)
@@ -61,8 +74,7 @@ def run(run: Run) -> dict:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "scores": {kind: score(judge, kind, 500) for kind in ("posters", "tabletop")},
     }
-    model.save(run.weights if hasattr(run, "weights") else WEIGHTS, card)
-    return card
+    return export(model, WEIGHTS, card | {"config": asdict(model.config)})
 
 
 def make_batch(run: Run, number: int) -> Batch:
@@ -101,7 +113,9 @@ def augment(pixels: UInt8[Tensor, "b h w 3"], random: torch.Generator) -> Float[
     values = normalise(pixels)
     shrink = 0.5 + 0.4 * torch.rand((), generator=random).item()
     small = round(height * shrink), round(width * shrink)
-    soft = F.interpolate(F.interpolate(values, size=small, mode="bilinear", antialias=True), size=(height, width), mode="bilinear")
+    soft = F.interpolate(
+        F.interpolate(values, size=small, mode="bilinear", antialias=True), size=(height, width), mode="bilinear"
+    )
     values = torch.where(draw[:, 1, None, None, None] < 0.5, soft, values)
     gain = 1 + 0.08 * torch.randn(count, 3, 1, 1, generator=random)
     shift = 0.06 * torch.randn(count, 1, 1, 1, generator=random)
@@ -144,7 +158,9 @@ def score_picture(
         if index < 0:
             continue
         name = config.classes[index]
-        fits = [d for d, thing in enumerate(detections) if thing.name == name and overlaps[n, d] >= 0.5 and d not in used]
+        fits = [
+            d for d, thing in enumerate(detections) if thing.name == name and overlaps[n, d] >= 0.5 and d not in used
+        ]
         tally["text_recall" if name == TEXT else "recall"].append(bool(fits))
         if not fits or name == TEXT:
             continue

@@ -38,7 +38,7 @@ class Group:
     pixels: UInt8[Tensor, "n h w 3"]
     text_mask: Bool[Tensor, "n h w"]
     scenes: list[Scene]
-    source: UInt8[Tensor, "n h w 3"] | None = None
+    source: UInt8[Tensor, "n y x 3"] | None = None
     notes: list[dict] | None = None
 
 
@@ -191,7 +191,7 @@ class CodedGroup:
     digits: UInt8[Tensor, "n p q c"]
     text: UInt8[Tensor, "n p q"]
     scenes: list[Scene]
-    source: UInt8[Tensor, "n p q c"] | None = None
+    source: UInt8[Tensor, "n y x c"] | None = None
     notes: list[dict] | None = None
 
 

@@ -2,7 +2,8 @@
 
     polarlight train glyph-mini && polarlight train tokenizer-mini
 
-Loss: L1 + 0.5 MSE, weighted towards text boxes, + edge L1 + L1 of the glyph reader's features inside text boxes. No pretrained network.
+Loss: L1 + 0.5 MSE, weighted towards text boxes, + edge L1 + L1 of the glyph reader's features inside text boxes. No pretrained
+network.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Vocabulary:
         return self.index[token]
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of a text. `decode(encode(text)) == normalise(text)`."""
+        """Tokens of a text. Decoded they give `normalise(text)` without the space in front, its quotes straight and double."""
         ids: list[int] = []
         for quoted, part in split_quotes(normalise(text)):
             if quoted:
@@ -85,7 +85,7 @@ class Vocabulary:
 
 
 def normalise(text: str) -> str:
-    """Composed form, a single kind of space, a space in front, and straight double quotes around quoted text."""
+    """Composed form, a single kind of space, and a space in front."""
     text = " ".join(unicodedata.normalize("NFC", text).split())
     return f" {text}" if text else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,9 @@ def load_state(path: Path, model: nn.Module, optimizers: list[Optimizer], ema: E
             optimizer.load_state_dict(saved)
         for name, value in state["ema"].items():
             ema.average[name].copy_(value)
-    except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
+    except (RuntimeError, ValueError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise UserError(
-            f"The training state {path} cannot be resumed: {str(error).splitlines()[0]}",
+            f"The training state {path} cannot be resumed: {(str(error) or 'it ends early').splitlines()[0]}",
             fix="Start afresh with --no-resume.",
         ) from error
     return state["step"], state["extra"]

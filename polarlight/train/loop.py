@@ -11,6 +11,7 @@ import gc
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,12 @@ def fit(
         if world > 1:
             dist.barrier()
 
+    ahead = ThreadPoolExecutor(1)  # batches are made one ahead, while the step before runs
+    coming = ahead.submit(make_batch, step * world + rank)
     while step < config.steps:
-        batch = make_batch(step * world + rank)
+        batch = coming.result()
+        if step + 1 < config.steps:
+            coming = ahead.submit(make_batch, (step + 1) * world + rank)
         generator = torch.Generator().manual_seed(step * world + rank)
         loss, metrics = objective(model, batch.data, generator)
         loss.backward()
@@ -110,7 +115,7 @@ def fit(
         if step == 1:
             gc.freeze()
         now = time.perf_counter()
-        over = config.minutes is not None and now - started > config.minutes * 60
+        over = config.minutes is not None and first_rank_says(now - started > config.minutes * 60, world)
         if step % config.log_every == 0 or step == config.steps or over:
             line = {"step": step, **{k: float(v) for k, v in metrics.items()}, "grad_norm": float(norm)}
             line |= {f"{config.unit}_per_second": units / (now - last), "seconds": now - started}
@@ -128,8 +133,18 @@ def fit(
             break
         if step % config.save_every == 0 and step < config.steps:
             save()
+    ahead.shutdown(cancel_futures=True)
     save()
     return step, ema
+
+
+def first_rank_says(over: bool, world: int) -> bool:
+    """The first rank's answer: clocks differ, and a rank that stops alone leaves the others waiting for its gradients."""
+    if world == 1:
+        return over
+    answer = torch.tensor(int(over), device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    dist.broadcast(answer, 0)
+    return bool(answer.item())
 
 
 def balance(moe: MoE, rate: float, world: int) -> float:

@@ -99,14 +99,14 @@ def unknown_letter(letter: str, font: str) -> UserError:
 
 
 @functools.cache
-def glyph_levels(device: str) -> list[Float[Tensor, "1 1 h w"]]:
+def glyph_levels(device: str) -> list[Float[Tensor, "1 1 _ _"]]:
     """Mip levels of the glyph sheet, coverage 0..1, each half the one before."""
     sheet = np.asarray(Image.open(FOLDER / "glyphs.webp").convert("L"))
     return halved(torch.from_numpy(sheet.copy())[None, None].float().div(255).to(device))
 
 
 @functools.cache
-def picture_levels(device: str) -> list[Float[Tensor, "1 5 h w"]]:
+def picture_levels(device: str) -> list[Float[Tensor, "1 5 _ _"]]:
     """Mip levels of the picture sheet: premultiplied red, green, blue; alpha; alpha times how far paint covers."""
     sheet = np.asarray(Image.open(FOLDER / "pictures.webp").convert("RGBA"))
     rgba = torch.from_numpy(sheet.copy()).permute(2, 0, 1)[None].float().div(255)
@@ -149,7 +149,7 @@ def paint_luminance() -> np.ndarray:
     return mean.flatten().clamp(min=0.08).numpy()
 
 
-def halved(sheet: Float[Tensor, "1 c h w"]) -> list[Float[Tensor, "1 c h w"]]:
+def halved(sheet: Float[Tensor, "1 c h w"]) -> list[Float[Tensor, "1 c _ _"]]:
     """The sheet and its halvings by 2 x 2 means."""
     levels = [sheet]
     while len(levels) < LEVELS:

@@ -125,7 +125,7 @@ def composite(
 
 def lay_out(layers: list[Layer], scene: int, height: int, width: int) -> list[tuple[tuple[str, int, int, int], Patch]]:
     """The patches of one scene with the group each belongs to; a patch's wave comes after all those it overlaps."""
-    placed: list[Patch] = []
+    placed: list[tuple[int, int, int, int, int]] = []  # wave and corners
     found = []
     for layer in layers:
         wide, high = layer.reach()
@@ -133,17 +133,11 @@ def lay_out(layers: list[Layer], scene: int, height: int, width: int) -> list[tu
         x1, y1 = min(width, math.ceil(layer.x + wide)), min(height, math.ceil(layer.y + high))
         if x0 >= x1 or y0 >= y1:
             continue
-        corners = (x0, y0, x1, y1)
-        wave = 1 + max([patch.wave for patch in placed if overlap(patch.corners, corners)], default=-1)
-        patch = Patch(layer, scene, wave, corners)
-        placed.append(patch)
+        under = [wave for wave, u0, v0, u1, v1 in placed if u0 < x1 and x0 < u1 and v0 < y1 and y0 < v1]
+        patch = Patch(layer, scene, 1 + max(under, default=-1), (x0, y0, x1, y1))
+        placed.append((patch.wave, x0, y0, x1, y1))
         found.append((group_key(layer, wide, high), patch))
     return found
-
-
-def overlap(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    """Whether two pixel boxes share a pixel."""
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def group_key(layer: Layer, wide: float, high: float) -> tuple[str, int, int, int]:

@@ -124,11 +124,11 @@ def place_on_ground(plan: Plan, setting: Setting, area: Rect) -> list[dict[str, 
         ex0, ey0, ex1, ey1 = extent(tile_index()[entry.name], 0, flip)
         aspect = (ex1 - ex0) / (ey1 - ey0)
         aloft = entry.place == "air"
-        bottom = (
-            random.uniform(y0 + tall * 0.8, max(y0 + tall * 0.8, horizon))
-            if aloft
-            else min(y1, base + random.uniform(-4, 4))
-        )
+        if aloft:
+            lowest = min(y0 + tall * 0.8, y1 - 4)
+            bottom = random.uniform(lowest, max(lowest, min(horizon, y1 - 4)))
+        else:
+            bottom = min(y1, base + random.uniform(-4, 4))
         room = min(bottom - y0, slot * 0.98 / aspect)
         height = min(random.uniform(low, tall), room)
         if max(height, height * aspect) < (40 if plan.count == 1 else 25):

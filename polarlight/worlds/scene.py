@@ -26,7 +26,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -69,6 +69,7 @@ class Rendered:
     normals: Float[Tensor, "b h w 3"] | None = None  # tabletop only
 
 
+@runtime_checkable
 class World(Protocol):
     """A scene world."""
 

@@ -123,7 +123,19 @@ def fit(spec: Spec, wide: float, high: float, fill: float | None) -> bool:
         x0, y0, x1, y1 = extent(spec, item)
         box = [(x0 / wide + 1) / 2, (1 - y1 / high) / 2, (x1 / wide + 1) / 2, (1 - y0 / high) / 2]
         item["box"] = [round(min(1.0, max(0.0, edge)), 4) for edge in box]
-    return not overlap(spec["objects"])
+    return not overlap(spec["objects"]) and not hides(spec["objects"])
+
+
+def hides(objects: list[Spec]) -> bool:
+    """Whether the box of one object covers more than 0.4 of the box of one behind it."""
+    for back in objects:
+        x0, y0, x1, y1 = back["box"]
+        for front in objects:
+            a0, b0, a1, b1 = front["box"]
+            shared = max(0.0, min(x1, a1) - max(x0, a0)) * max(0.0, min(y1, b1) - max(y0, b0))
+            if front["z"] < back["z"] and shared > 0.4 * (x1 - x0) * (y1 - y0):
+                return True
+    return False
 
 
 def overlap(objects: list[Spec]) -> bool:

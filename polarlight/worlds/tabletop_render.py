@@ -230,7 +230,8 @@ def render(specs: Sequence[Spec], size: tuple[int, int], *, truth: bool, device:
         if not truth:
             continue
         identity, normal = identity.view(size), found.normal.view(3, *size)
-        masks.append(torch.stack([identity == index for index in range(most)]) & (identity < stage.table))
+        numbers = torch.arange(most, device=identity.device).view(-1, 1, 1)
+        masks.append((identity == numbers) & (identity < stage.table))
         text_masks.append(rectangles([text["box"] for text in spec["texts"]], size, device))
         depths.append(((t.view(size) - 3) / 7).clamp(0, 1))
         outline = (lightness_step(identity[None].float()) > 0).float()
@@ -240,7 +241,7 @@ def render(specs: Sequence[Spec], size: tuple[int, int], *, truth: bool, device:
         return Rendered(pixels=torch.stack(pixels))
     return Rendered(
         pixels=torch.stack(pixels),
-        boxes=torch.stack([torch.stack([mask_box(mask) for mask in scene]) for scene in masks]),
+        boxes=torch.stack([torch.stack([*map(mask_box, scene)]) if most else torch.zeros(0, 4) for scene in masks]),
         masks=torch.stack(masks),
         text_mask=torch.stack(text_masks),
         depth=torch.stack(depths),

@@ -33,10 +33,10 @@ def write_text(random: Random, spec: Spec, split: str) -> bool:
     pixels = 64 if spec["aspect"] == "1:1" else 8 * min(ASPECTS[spec["aspect"]])  # per unit, at the 128 scale
     longest = 14 if carrier["name"] == "sign" else 13
     two_words = random.random() < 0.35
-    for attempt in range(12):
+    for attempt in range(30):
         script = "hangul" if random.random() < 0.1 else "latin"
         words = draw_text(random, split=split, script=script, longest=longest if script == "latin" else 7)
-        if attempt < 6 and two_words and " " not in words:
+        if attempt < 22 and two_words and " " not in words:
             continue
         lines = break_lines(random, words)
         font = random.choice(fonts(script))

@@ -23,14 +23,14 @@ def test_every_category_but_text_has_a_rule():
 
 
 def test_a_single_object_must_be_there():
-    assert passes("single", [thing("dog"), thing("cat")], scene("cat"))
-    assert not passes("single", [thing("dog")], scene("cat"))
+    assert passes("single_object", [thing("dog"), thing("cat")], scene("cat"))
+    assert not passes("single_object", [thing("dog")], scene("cat"))
 
 
 def test_two_objects_must_both_be_there():
     spec = scene("cat", "cat", "dog")
-    assert passes("two", [thing("cat"), thing("dog")], spec)
-    assert not passes("two", [thing("cat"), thing("cat")], spec)
+    assert passes("two_objects", [thing("cat"), thing("dog")], spec)
+    assert not passes("two_objects", [thing("cat"), thing("cat")], spec)
 
 
 @pytest.mark.parametrize(("seen", "right"), [(2, False), (3, True), (4, False)])
@@ -51,14 +51,14 @@ def test_colour_rules_skip_objects_without_a_colour():
 
 def test_attributes_must_not_be_swapped():
     spec = scene({"name": "car", "colour": "red"}, {"name": "ball", "colour": "blue"})
-    assert passes("attributes", [thing("car", colour="red"), thing("ball", colour="blue")], spec)
-    assert not passes("attributes", [thing("car", colour="blue"), thing("ball", colour="red")], spec)
+    assert passes("colour_attribution", [thing("car", colour="red"), thing("ball", colour="blue")], spec)
+    assert not passes("colour_attribution", [thing("car", colour="blue"), thing("ball", colour="red")], spec)
 
 
 def test_two_things_of_one_name_need_two_detections():
     spec = scene({"name": "cone", "colour": "red"}, {"name": "cone", "colour": "blue"})
-    assert passes("attributes", [thing("cone", colour="blue"), thing("cone", colour="red")], spec)
-    assert not passes("attributes", [thing("cone", colour="red")], spec)
+    assert passes("colour_attribution", [thing("cone", colour="blue"), thing("cone", colour="red")], spec)
+    assert not passes("colour_attribution", [thing("cone", colour="red")], spec)
 
 
 def test_a_material_must_be_on_the_thing_that_was_asked_for():
@@ -68,7 +68,7 @@ def test_a_material_must_be_on_the_thing_that_was_asked_for():
 
 
 def test_a_verdict_says_what_is_wrong():
-    assert RULES["two"]([thing("cat")], scene("cat", "dog")).reason == "no dog"
+    assert RULES["two_objects"]([thing("cat")], scene("cat", "dog")).reason == "no dog"
     assert RULES["counting"]([thing("cat")] * 2, scene("cat", "cat", "cat")).reason == "2 cat, not 3"
     wrong = RULES["colours"]([thing("car", colour="blue")], scene({"name": "car", "colour": "red"}))
     assert wrong.reason == "car blue, not red"

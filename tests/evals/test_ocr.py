@@ -16,6 +16,7 @@ from polarlight.evals.ocr import (
     substring_errors,
     summarise,
 )
+from polarlight.worlds.posters import Posters
 
 
 def drawn(text: str, ink=(20, 20, 20), paper=(240, 240, 240), size=(80, 26)) -> np.ndarray:
@@ -110,8 +111,12 @@ def test_tesseract_reads_a_batch_of_crops_in_order():
 
 
 def test_tesseract_reads_hangul():
-    crops = [np.full((30, 80, 3), 240, dtype=np.uint8)]
-    assert read_crops(crops, "hangul")[0].text == ""  # the language's data is there; a blank is blank
+    text = {"text": "주차", "lines": ["주차"], "box": [0.36, 0.72, 0.73, 0.91], "kind": "title", "carrier": "title"}
+    text |= {"script": "hangul", "font": "gothic", "cap": 0.1466, "colour": "white", "ink": "#ffffff", "on": None}
+    setting = {"kind": "flat", "pattern": "solid", "palette": "brick", "colour": "red", "margin": 0.0, "variant": 1}
+    spec = {"world": "posters", "aspect": "1:1", "setting": setting, "objects": [], "texts": [text], "relations": []}
+    (pixels,) = Posters().render([spec], (128, 128)).pixels.numpy()
+    assert score_text("주차", read_crops([cut(pixels, text["box"])], "hangul")).exact
 
 
 def test_a_picture_is_read_inside_its_boxes_or_whole():

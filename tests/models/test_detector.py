@@ -1,9 +1,6 @@
-import json
-
 import pytest
 import torch
 
-from polarlight.base.errors import UserError
 from polarlight.models.detector import (
     Detector,
     DetectorConfig,
@@ -179,27 +176,6 @@ def test_boxes_that_overlap_a_surer_one_are_dropped():
 def test_overlap_is_intersection_over_union():
     a, b = torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[1.0, 0.0, 3.0, 2.0], [5.0, 5.0, 6.0, 6.0]])
     torch.testing.assert_close(box_iou(a, b), torch.tensor([[1 / 3, 0.0]]))
-
-
-def test_saved_weights_judge_alike_within_bf16(tmp_path):
-    model, pictures = tiny().eval(), torch.randn(1, 3, 64, 64)
-    model.save(tmp_path / "judge.safetensors", {"steps": 3})
-    loaded = Detector.load(tmp_path / "judge.safetensors")
-    assert loaded.config == CONFIG
-    assert json.loads((tmp_path / "judge.json").read_text())["steps"] == 3
-    torch.testing.assert_close(loaded(pictures).centre, model(pictures).centre, rtol=0.02, atol=0.02)
-
-
-def test_missing_weights_are_named(tmp_path):
-    with pytest.raises(UserError, match=r"judge\.safetensors is missing"):
-        Detector.load(tmp_path / "judge.safetensors")
-
-
-def test_damaged_weights_are_named(tmp_path):
-    tiny().save(tmp_path / "judge.safetensors", {})
-    (tmp_path / "judge.safetensors").write_bytes(b"not weights")
-    with pytest.raises(UserError, match=r"judge\.safetensors is damaged"):
-        Detector.load(tmp_path / "judge.safetensors")
 
 
 def test_the_cost_counts_the_convolutions_work():

@@ -21,7 +21,7 @@ WORLD = Posters()
 
 
 @cache
-def scenes(count: int = 400, split: str = "train", category: str | None = None) -> tuple[Scene, ...]:
+def scenes(count: int = 300, split: str = "train", category: str | None = None) -> tuple[Scene, ...]:
     return tuple(WORLD.sample(seed, split, category) for seed in range(count))
 
 
@@ -32,7 +32,7 @@ def square_specs(count: int) -> list[Spec]:
 
 @cache
 def rendered() -> Rendered:
-    return WORLD.render(square_specs(48), (128, 128), truth=True)
+    return WORLD.render(square_specs(32), (128, 128), truth=True)
 
 
 def overlap_area(a: list[float], b: list[float]) -> float:
@@ -69,8 +69,8 @@ def test_specs_hold_the_shared_keys_with_values_from_the_lists() -> None:
 
 
 def test_a_picture_does_not_depend_on_the_rest_of_the_batch_bit_for_bit() -> None:
-    specs = square_specs(48)
-    for number in range(0, 48, 6):
+    specs = square_specs(32)
+    for number in range(0, 32, 8):
         alone = WORLD.render([specs[number]], (128, 128), truth=True)
         assert torch.equal(alone.pixels[0], rendered().pixels[number])
         assert torch.equal(alone.depth[0], rendered().depth[number])
@@ -79,22 +79,22 @@ def test_a_picture_does_not_depend_on_the_rest_of_the_batch_bit_for_bit() -> Non
 
 
 def test_truth_changes_no_pixel() -> None:
-    assert torch.equal(WORLD.render(square_specs(48), (128, 128)).pixels, rendered().pixels)
+    assert torch.equal(WORLD.render(square_specs(32), (128, 128)).pixels, rendered().pixels)
 
 
 @pytest.mark.parametrize("scale", [64, 128, 256])
 @pytest.mark.parametrize("aspect", list(ASPECTS))
 def test_every_aspect_is_drawn_at_every_scale(aspect: str, scale: int) -> None:
-    specs = [scene.spec for scene in scenes() if scene.spec["aspect"] == aspect][:2]
+    specs = [scene.spec for scene in scenes() if scene.spec["aspect"] == aspect][:1]
     size = picture_size(aspect, scale)
     pixels = WORLD.render(specs, size).pixels
-    assert pixels.shape == (2, *size, 3)
+    assert pixels.shape == (1, *size, 3)
     assert pixels.dtype == torch.uint8
     assert pixels.float().std() > 5
 
 
 def test_the_picture_of_half_the_size_is_the_same_picture() -> None:
-    specs = square_specs(12)
+    specs = square_specs(6)
     large, small = (WORLD.render(specs, (side, side)).pixels.permute(0, 3, 1, 2).float() for side in (256, 128))
     assert (torch.nn.functional.avg_pool2d(large, 2) - small).abs().mean() < 4
 
@@ -112,7 +112,7 @@ def test_unknown_splits_and_categories_are_refused(split: str, category: str | N
 
 def test_rendered_boxes_enclose_their_masks_and_meet_the_spec() -> None:
     found = rendered()
-    for number, spec in enumerate(square_specs(48)):
+    for number, spec in enumerate(square_specs(32)):
         for i, thing in enumerate(spec["objects"]):
             ys, xs = found.masks[number, i].nonzero(as_tuple=True)
             box = torch.tensor([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]) / 128
@@ -124,7 +124,7 @@ def test_rendered_boxes_enclose_their_masks_and_meet_the_spec() -> None:
 
 def test_padded_objects_have_empty_masks_and_boxes() -> None:
     found = rendered()
-    for number, spec in enumerate(square_specs(48)):
+    for number, spec in enumerate(square_specs(32)):
         count = len(spec["objects"])
         assert not found.masks[number, count:].any()
         assert not found.boxes[number, count:].any()
@@ -133,7 +133,7 @@ def test_padded_objects_have_empty_masks_and_boxes() -> None:
 def test_depth_and_edges_are_fractions_and_near_things_are_nearer_than_the_sky() -> None:
     found = rendered()
     for channel in (found.depth, found.edges):
-        assert channel.shape == (48, 128, 128)
+        assert channel.shape == (32, 128, 128)
         assert 0 <= channel.min() <= channel.max() <= 1
     covered = found.masks.any(1)
     assert found.depth[covered].mean() < 0.7 < found.depth[:, :8].mean()
@@ -141,7 +141,7 @@ def test_depth_and_edges_are_fractions_and_near_things_are_nearer_than_the_sky()
 
 def test_the_text_mask_covers_ink_that_stands_out() -> None:
     found = rendered()
-    for number, spec in enumerate(square_specs(48)):
+    for number, spec in enumerate(square_specs(32)):
         assert bool(found.text_mask[number].any()) == bool(spec["texts"])
         if spec["texts"]:
             shades = found.pixels[number][found.text_mask[number]].float().mean(-1)
@@ -156,7 +156,7 @@ def test_objects_are_inside_and_large_enough_and_seen() -> None:
             assert min(x0, y0) >= 0
             assert max(x1, y1) <= 1
             assert max((x1 - x0) * width, (y1 - y0) * height) >= 24
-    for number, spec in enumerate(square_specs(48)):
+    for number, spec in enumerate(square_specs(32)):
         for i in range(len(spec["objects"])):
             assert rendered().masks[number, i].sum() > 60
 
@@ -202,7 +202,7 @@ def test_the_mixture_holds_texts_hangul_simple_scenes_and_every_aspect() -> None
     assert 0.04 < sum(text["script"] == "hangul" for text in texts) / len(texts) < 0.2
     aspects = Counter(spec["aspect"] for spec in specs)
     assert 0.5 < aspects["1:1"] / len(specs) < 0.7
-    assert min(aspects[aspect] for aspect in ASPECTS) >= 10
+    assert min(aspects[aspect] for aspect in ASPECTS) >= 8
     assert sum(len(spec["objects"]) <= 2 for spec in specs) > len(specs) / 2
     kinds = Counter(spec["setting"]["kind"] for spec in specs)
     assert len(kinds) == 9
@@ -212,7 +212,7 @@ def test_the_mixture_holds_texts_hangul_simple_scenes_and_every_aspect() -> None
 def test_a_training_scene_holds_nothing_held_out() -> None:
     assert not [scene.seed for scene in scenes() if held_out_things(scene.spec)]
     for category in CATEGORIES:
-        assert not [scene.seed for scene in scenes(60, "train", category) if held_out_things(scene.spec)]
+        assert not [scene.seed for scene in scenes(40, "train", category) if held_out_things(scene.spec)]
 
 
 @pytest.mark.parametrize("category", [None, "two", "colours", "position", "attributes", "text"])
@@ -223,7 +223,7 @@ def test_a_held_out_scene_holds_something_held_out(category: str | None) -> None
 @pytest.mark.parametrize("split", ["train", "heldout"])
 def test_a_category_gives_its_situation(split: str) -> None:
     for category in CATEGORIES:
-        for scene in scenes(60 if split == "train" else 40, split, category):
+        for scene in scenes(40, split, category):
             spec = scene.spec
             names = [thing["name"] for thing in spec["objects"]]
             colours = [thing["colour"] for thing in spec["objects"]]
@@ -256,5 +256,5 @@ def test_drawing_needs_no_font(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFont, "truetype", refuse)
     atlas.index.cache_clear()
     atlas.glyph_levels.cache_clear()
-    specs = [spec for spec in square_specs(48) if spec["texts"]][:2]
+    specs = [spec for spec in square_specs(32) if spec["texts"]][:2]
     assert WORLD.render(specs, (128, 128)).pixels.shape[0] == 2

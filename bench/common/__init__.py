@@ -1,0 +1,1 @@
+"""What every benchmark shares: the peer with equal weights, interleaved timing, and the ledger."""

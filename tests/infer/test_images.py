@@ -1,0 +1,247 @@
+"""The image generator: one request one picture, exact edits, and mistakes with a way out."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import image_model, visual_tokenizer
+
+from polarlight.base.errors import UserError
+from polarlight.infer.images import CELL, GRIDS, MODES, EditRequest, ImageGenerator, ImageRequest, drawing_order
+from polarlight.models.weights import export
+from polarlight.worlds.scene import ASPECTS, picture_size
+
+TASKS = ["draw", "edit", "caption"]
+
+
+def new_generator(tasks: list[str] = TASKS) -> ImageGenerator:
+    card = {"tasks": tasks, "sizes": [128], "hash": "0123abcd"}
+    return ImageGenerator(visual_tokenizer(), image_model(), card, torch.float32)
+
+
+@pytest.fixture(scope="module")
+def generator() -> ImageGenerator:
+    torch.manual_seed(11)
+    return new_generator()
+
+
+def photo(height: int = 128, width: int = 128) -> np.ndarray:
+    return np.random.default_rng(height + width).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def window(height: int, width: int, top: int, left: int) -> np.ndarray:
+    """A mask of 40 x 30 px."""
+    mask = np.zeros((height, width), bool)
+    mask[top : top + 40, left : left + 30] = True
+    return mask
+
+
+def test_grids_are_those_of_the_worlds() -> None:
+    assert {name: (rows * CELL, columns * CELL) for name, (rows, columns) in GRIDS.items()} == {
+        name: picture_size(name) for name in ASPECTS
+    }
+
+
+def test_one_request_gives_one_picture_whatever_the_batch(generator: ImageGenerator) -> None:
+    request = ImageRequest(prompt="a red cat", seed=3)
+    others = [
+        ImageRequest(prompt="two blue dogs on a green hill at night", seed=4),
+        ImageRequest(prompt="snow", seed=5),
+    ]
+    alone = generator.draw([request])[0]
+    assert np.array_equal(generator.draw([*others, request])[2].pixels, alone.pixels)
+    assert np.array_equal(generator.draw([request, *others])[0].pixels, alone.pixels)
+    assert not np.array_equal(generator.draw([replace(request, seed=4)])[0].pixels, alone.pixels)
+    assert not np.array_equal(generator.draw([replace(request, prompt="a blue cat")])[0].pixels, alone.pixels)
+
+
+def test_shapes_and_modes_mix_in_one_call_and_come_back_in_order(generator: ImageGenerator) -> None:
+    mixed = [("3:2", "speed"), ("9:16", "quality"), ("3:2", "quality"), ("9:16", "speed"), ("3:2", "speed")]
+    requests = [
+        ImageRequest(prompt="a red cat", seed=seed, aspect=aspect, mode=mode)
+        for seed, (aspect, mode) in enumerate(mixed)
+    ]
+    pictures = generator.draw(requests)
+    assert [picture.pixels.shape[:2] for picture in pictures] == [picture_size(aspect) for aspect, _ in mixed]
+    assert [picture.passes for picture in pictures] == [16, 66, 54, 16, 16]
+    assert [picture.seed for picture in pictures] == [0, 1, 2, 3, 4]
+    assert np.array_equal(pictures[4].pixels, generator.draw(requests[4:])[0].pixels)
+
+
+def test_metadata_says_how_to_draw_it_again(generator: ImageGenerator) -> None:
+    first = generator.draw([ImageRequest(prompt=" a  red\ncat", seed=9, aspect="2:3")])[0]
+    about = first.metadata
+    assert (about["prompt"], about["seed"], about["mode"], about["model"]) == ("a red cat", 9, "speed", "0123abcd")
+    assert (about["width"], about["height"], about["task"]) == (96, 144, "draw")
+    again = generator.draw(
+        [ImageRequest(prompt=about["prompt"], seed=about["seed"], aspect="2:3", mode=about["mode"])]
+    )[0]
+    assert np.array_equal(again.pixels, first.pixels)
+
+
+def test_a_preview_follows_every_pass(generator: ImageGenerator) -> None:
+    seen: list[tuple[int, int, list[np.ndarray]]] = []
+    picture = generator.draw(
+        [ImageRequest(prompt="a cat")], lambda number, passes, look: seen.append((number, passes, look()))
+    )[0]
+    assert [number for number, _, _ in seen] == list(range(1, 17))
+    assert {passes for _, passes, _ in seen} == {16}
+    assert np.array_equal(seen[-1][2][0], picture.pixels)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_masked_edit_leaves_every_pixel_outside_the_mask(generator: ImageGenerator, mode: str) -> None:
+    picture, mask = photo(), window(128, 128, 30, 50)
+    edited = generator.edit([EditRequest(picture=picture, instruction="add a cat", mask=mask, mode=mode)])[0]
+    assert np.array_equal(edited.pixels[~mask], picture[~mask])
+    assert not np.array_equal(edited.pixels[mask], picture[mask])
+    assert edited.passes < MODES[mode].passes
+    assert (edited.metadata["task"], len(edited.metadata["parent"])) == ("edit", 16)
+
+
+def test_what_the_mask_covers_does_not_reach_the_model_through_the_picture_to_draw(generator: ImageGenerator) -> None:
+    job = generator._edit_job(EditRequest(picture=photo(), instruction="a", mask=window(128, 128, 30, 50)), "1:1")
+    rows, columns = slice(30 // CELL, 69 // CELL + 1), slice(50 // CELL, 79 // CELL + 1)
+    free = np.zeros((8, 8), bool)
+    free[rows, columns] = True
+    assert sorted(job.order[job.kept :].tolist()) == np.flatnonzero(free).tolist()
+
+
+def test_an_edit_does_not_depend_on_the_batch(generator: ImageGenerator) -> None:
+    one = EditRequest(picture=photo(), instruction="make the cat red", mask=window(128, 128, 0, 0), seed=2)
+    wide = EditRequest(picture=photo(108, 200), instruction="remove the dog", seed=3)
+    free = replace(one, mask=None, seed=4)
+    alone, together = generator.edit([one])[0], generator.edit([wide, one, free])
+    assert np.array_equal(together[1].pixels, alone.pixels)
+    assert together[0].pixels.shape == (*picture_size("16:9"), 3)
+
+
+def test_a_picture_of_any_size_is_edited_at_the_nearest_aspect(generator: ImageGenerator) -> None:
+    mask = window(400, 600, 100, 300)
+    edited = generator.edit([EditRequest(picture=photo(400, 600), instruction="add a cat", mask=mask)])[0]
+    assert edited.pixels.shape == (*picture_size("3:2"), 3)
+
+
+def test_a_picture_goes_through_the_tokenizer_and_back(generator: ImageGenerator) -> None:
+    pixels = torch.from_numpy(photo())[None]
+    assert generator.reconstruct(pixels).shape == pixels.shape
+
+
+def test_captions_are_words_of_each_picture_by_itself(generator: ImageGenerator) -> None:
+    pictures = [photo(), photo(96, 144)]
+    words = generator.caption(pictures, longest=4)
+    assert words == [generator.caption([picture], longest=4)[0] for picture in pictures]
+
+
+def request(**changes: object) -> Callable[[ImageGenerator], object]:
+    return lambda generator: generator.draw([ImageRequest(**({"prompt": "a cat"} | changes))])  # type: ignore[arg-type]
+
+
+def change(**changes: object) -> Callable[[ImageGenerator], object]:
+    about = {"picture": photo(), "instruction": "add a cat"} | changes
+    return lambda generator: generator.edit([EditRequest(**about)])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "sentence"),
+    [
+        (request(size=256), "size 128, not 256"),
+        (request(aspect="7:1"), "no aspect '7:1'"),
+        (request(mode="best"), "no mode 'best'"),
+        (request(prompt=" "), "prompt is empty"),
+        (request(prompt="кот"), "unsupported script"),
+        (change(mode="best"), "no mode 'best'"),
+        (change(instruction=""), "empty"),
+        (change(mask=np.zeros((128, 128), bool)), "mask is empty"),
+        (change(mask=np.ones((64, 128), bool)), "128 x 64 px, the picture 128 x 128"),
+    ],
+)
+def test_a_users_mistake_is_a_sentence_with_a_way_out(
+    generator: ImageGenerator, mistake: Callable[[ImageGenerator], object], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence) as raised:
+        mistake(generator)
+    assert raised.value.fix
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_model_says_what_it_was_not_trained_to(task: str) -> None:
+    generator = new_generator([other for other in TASKS if other != task])
+    with pytest.raises(UserError, match=f"not trained to {task}"):
+        {"draw": request(), "edit": change(), "caption": lambda g: g.caption([photo()])}[task](generator)
+
+
+def write_release(folder: Path, **card: object) -> ImageGenerator:
+    """Write a tiny model and its tokenizer to a folder."""
+    made = new_generator()
+    name = export(made.tokenizer, folder / "tokenizer.safetensors", {"config": vars(made.tokenizer.config)})["hash"]
+    about = {"tokenizer": name, "config": vars(made.model.config), "tasks": TASKS, "sizes": [128]}
+    export(made.model, folder / "image.safetensors", about | card)
+    return made
+
+
+def test_a_loaded_model_draws_what_it_drew_before_it_was_written(tmp_path: Path) -> None:
+    write_release(tmp_path)
+    loaded, again = ImageGenerator.load(tmp_path, torch.float32), ImageGenerator.load(tmp_path, torch.float32)
+    wanted = [ImageRequest(prompt="a red cat", seed=1)]
+    assert np.array_equal(loaded.draw(wanted)[0].pixels, again.draw(wanted)[0].pixels)
+    assert loaded.card["hash"] == loaded.draw(wanted)[0].metadata["model"]
+    assert not any(parameter.is_meta for parameter in [*loaded.model.parameters(), *loaded.model.buffers()])
+
+
+@pytest.mark.parametrize("file", ["image.safetensors", "image.json", "tokenizer.safetensors", "tokenizer.json"])
+def test_a_missing_file_of_a_model_is_named(tmp_path: Path, file: str) -> None:
+    write_release(tmp_path)
+    (tmp_path / file).unlink()
+    with pytest.raises(UserError, match=file.replace(".", r"\.")) as raised:
+        ImageGenerator.load(tmp_path)
+    assert raised.value.fix
+
+
+@pytest.mark.parametrize(
+    ("card", "sentence"), [({"tokenizer": "another"}, "another tokenizer"), ({"config": {"colour": 3}}, "card")]
+)
+def test_files_that_do_not_belong_together_are_refused(tmp_path: Path, card: dict, sentence: str) -> None:
+    write_release(tmp_path, **card)
+    with pytest.raises(UserError, match=sentence) as raised:
+        ImageGenerator.load(tmp_path)
+    assert raised.value.fix
+
+
+def test_a_missing_folder_is_named() -> None:
+    with pytest.raises(UserError, match="nowhere") as raised:
+        ImageGenerator.load(Path("nowhere"))
+    assert raised.value.fix
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    prompt=st.one_of(st.text(max_size=30), st.sampled_from(["a cat", "'열림' 고양이", "x" * 1001])),
+    aspect=st.sampled_from([*GRIDS, "1:3"]),
+    seed=st.integers(-(2**40), 2**63),
+)
+def test_any_request_gives_a_whole_picture_or_a_sentence(
+    generator: ImageGenerator, prompt: str, aspect: str, seed: int
+) -> None:
+    wanted, mistake = ImageRequest(prompt=prompt, aspect=aspect, seed=seed), None
+    try:
+        picture = generator.draw([wanted])[0]
+    except UserError as error:
+        mistake = error
+    if mistake is not None:
+        assert mistake.sentence
+        assert mistake.fix
+        return
+    assert picture.pixels.shape == (*picture_size(aspect), 3)
+    assert picture.pixels.dtype == np.uint8
+    assert picture.metadata["seed"] == picture.seed == seed
+
+
+def test_a_modes_order_never_changes() -> None:
+    assert torch.equal(drawing_order("spread", 8, 8), drawing_order("spread", 8, 8))
+    assert drawing_order("raster", 2, 3).tolist() == [0, 1, 2, 3, 4, 5]

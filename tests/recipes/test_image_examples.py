@@ -1,0 +1,171 @@
+"""Coded scenes become sequences of every task."""
+
+from random import Random
+
+import pytest
+import torch
+from tiny import LEVELS, image_model
+
+from polarlight.models.image_ar import image_loss
+from polarlight.models.image_grammar import Role, Tokens, pack
+from polarlight.recipes.image_examples import (
+    SPREADS,
+    Examples,
+    Mixture,
+    draw_order,
+    random_hole,
+    spread_order,
+    touched_cells,
+)
+from polarlight.recipes.image_mini import EVERY_TASK, CodedScenes, make_batch
+from polarlight.recipes.scenes import CodedGroup
+from polarlight.text.vocabulary import Vocabulary
+from polarlight.worlds.edits import draw_edit
+from polarlight.worlds.posters import Posters
+from polarlight.worlds.scene import ASPECTS, Scene
+from polarlight.worlds.tabletop import Tabletop
+
+V = Vocabulary.shipped()
+KINDS = ("posters", "tabletop", "edits", "reference", "control")
+
+
+def coded(kind: str) -> CodedScenes:
+    """Three true scenes of a kind with random codes, one group an aspect."""
+    world, groups = Tabletop() if kind == "tabletop" else Posters(), {}
+    for seed in range(3):
+        scene = world.sample(seed)
+        wide, high = ASPECTS[scene.spec["aspect"]]
+        digits = (torch.rand(2, 1, 2 * high, 2 * wide, 2) * torch.tensor(LEVELS)).to(torch.uint8)
+        text, source, note = torch.randint(0, 256, digits.shape[1:4], dtype=torch.uint8), digits[1], {}
+        if kind == "edits":
+            edit = draw_edit(scene, seed)
+            scene = Scene(seed=seed, spec=edit.after)
+            note = {"role": "SOURCE", "instruction": edit.instruction, "box": list(edit.box)}
+        elif kind == "reference":
+            note, source = {"role": "REFERENCE"}, source[:, :8, :8]
+        elif kind == "control":
+            note = {"role": ("EDGES", "DEPTH")[seed % 2]}
+        group = CodedGroup(digits=digits[0], text=text, scenes=[scene], source=source, notes=[note])
+        groups.setdefault(scene.spec["aspect"], []).append(group)
+    return CodedScenes(groups=groups)
+
+
+@pytest.fixture(scope="module")
+def scenes() -> dict[str, CodedScenes]:
+    return {kind: coded(kind) for kind in KINDS}
+
+
+def one(scenes: dict[str, CodedScenes], kind: str) -> CodedGroup:
+    return next(iter(scenes[kind].groups.values()))[0]
+
+
+@pytest.mark.parametrize("task", [task for task, _ in EVERY_TASK.tasks])
+def test_a_batch_of_every_task_has_a_finite_loss_and_gradient(scenes: dict[str, CodedScenes], task: str) -> None:
+    model = image_model().train()
+    examples = Examples(V, Mixture(tasks=((task, 1.0),), plan=0.5))
+    batch = make_batch(0, scenes, examples, 6, model.active_parameters())
+    loss, metrics = image_loss(model, batch.data, torch.float32)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
+    assert ("digit_nats" in metrics) == (task != "caption")
+    assert batch.units == int(batch.data.valid.sum())
+    assert batch.flops > 0
+
+
+def test_a_batch_is_a_function_of_its_number(scenes: dict[str, CodedScenes]) -> None:
+    examples = Examples(V, EVERY_TASK)
+    once, again, other = (make_batch(number, scenes, examples, 6, (1, 1)).data for number in (3, 3, 4))
+    assert all(torch.equal(value, getattr(again, name)) for name, value in vars(once).items())
+    assert once.ids.shape != other.ids.shape or not torch.equal(once.ids, other.ids)
+
+
+def test_over_many_batches_every_task_comes_up(scenes: dict[str, CodedScenes]) -> None:
+    examples, seen = Examples(V, EVERY_TASK), set()
+    for number in range(40):
+        ids = make_batch(number, scenes, examples, 3, (1, 1)).data.ids
+        seen |= {task for task, _ in EVERY_TASK.tasks if (ids == V[f"<{task}>"]).any()}
+    assert seen == {task for task, _ in EVERY_TASK.tasks}
+
+
+def drawn(scenes: dict[str, CodedScenes], seed: int = 0, **mixture: object) -> tuple[Tokens, CodedGroup]:
+    group = one(scenes, "posters")
+    examples = Examples(V, Mixture(**mixture))  # type: ignore[arg-type]
+    return examples.draw(group.scenes[0], group.digits[0], group.text[0], "short", Random(seed)), group
+
+
+def test_dropped_text_leaves_nothing_but_the_task(scenes: dict[str, CodedScenes]) -> None:
+    tokens, _ = drawn(scenes, drop_text=1.0, plan=1.0)
+    assert tokens.ids[0, :2].tolist() == [V["<bos>"], V["<draw>"]]
+    assert tokens.ids[0, 2:5].tolist()[2] == V["<img>"]
+
+
+def test_a_plan_stands_before_the_picture_and_is_learned(scenes: dict[str, CodedScenes]) -> None:
+    tokens, _ = drawn(scenes, drop_text=0.0, plan=1.0)
+    opening, closing = (int((tokens.ids[0] == V[name]).nonzero()) for name in ("<plan>", "</plan>"))
+    learned = (tokens.text_target[0] >= 0).nonzero().flatten().tolist()
+    assert learned == list(range(opening - 1, closing))
+    assert "@" in V.decode(tokens.ids[0, opening:closing].tolist())
+
+
+def test_cells_under_text_weigh_more(scenes: dict[str, CodedScenes]) -> None:
+    tokens, group = drawn(scenes, drop_text=0.0, orders=(("raster", 1.0),), text_weight=3.0)
+    cover = group.text[0].unflatten(0, (-1, 2)).unflatten(2, (-1, 2)).amax((1, 3)).flatten() / 255
+    torch.testing.assert_close(tokens.cell_weight[0, -cover.numel() :], 1 + 2 * cover)
+
+
+def test_a_caption_learns_its_words_and_no_cell(scenes: dict[str, CodedScenes]) -> None:
+    group = one(scenes, "posters")
+    tokens = Examples(V, Mixture()).caption(group.scenes[0], group.digits[0], "short", Random(0))
+    assert not tokens.cell_weight.any()
+    assert tokens.text_target[0, -2] == V["<eos>"]
+    assert torch.equal(tokens.digits[0, tokens.is_cell[0]], pack(group.digits[0]).flatten(0, 1))
+
+
+def test_half_of_the_edits_keep_what_lies_outside_the_change(scenes: dict[str, CodedScenes]) -> None:
+    group, examples = one(scenes, "edits"), Examples(V, Mixture(drop_text=0.0))
+    positions = group.digits[0].shape[0] * group.digits[0].shape[1] // 4
+    changed = int(touched_cells(group.notes[0]["box"], group.digits.shape[1] // 2, group.digits.shape[2] // 2).sum())
+    asked = [
+        int((examples.from_source("edit", group, 0, "short", Random(seed)).cell_weight > 0).sum()) for seed in range(20)
+    ]
+    assert set(asked) == {changed, positions}
+    assert 4 <= asked.count(changed) <= 16
+
+
+@pytest.mark.parametrize(("kind", "task"), [("edits", "edit"), ("reference", "reference"), ("control", "control")])
+def test_a_source_picture_stands_before_the_one_to_draw(scenes: dict[str, CodedScenes], kind: str, task: str) -> None:
+    group = one(scenes, kind)
+    tokens = Examples(V, Mixture(drop_text=0.0)).from_source(task, group, 0, "short", Random(1))
+    role = Role[group.notes[0]["role"]]
+    source = tokens.digits[0, tokens.is_cell[0] & (tokens.role[0] == role)]
+    assert torch.equal(source, pack(group.source[0]).flatten(0, 1))
+    assert tokens.ids[0, 1] == V[f"<{task}>"]
+
+
+@pytest.mark.parametrize("kind", ["raster", "wavefront", "spread", "hole"])
+def test_every_order_visits_every_position_and_a_hole_keeps_the_rest(kind: str) -> None:
+    for seed in range(5):
+        order, kept = draw_order(kind, 6, 9, Random(seed))
+        assert order.sort().values.tolist() == list(range(54))
+        assert (kept > 0) == (kind == "hole") or kept < 54
+        assert kept <= (50 if kind == "hole" else 0)
+
+
+def test_a_hole_is_a_rectangle_of_at_least_two_by_two() -> None:
+    for seed in range(20):
+        hole = random_hole(6, 9, Random(seed)).view(6, 9)
+        rows, columns = hole.any(1), hole.any(0)
+        assert int(hole.sum()) == int(rows.sum()) * int(columns.sum())
+        assert min(int(rows.sum()), int(columns.sum())) >= 2
+
+
+def test_spread_orders_are_many_and_each_is_made_once() -> None:
+    assert spread_order(6, 9, 1) is spread_order(6, 9, 1)
+    assert not torch.equal(spread_order(6, 9, 0), spread_order(6, 9, SPREADS - 1))
+
+
+def test_a_box_touches_the_positions_it_overlaps() -> None:
+    touched = touched_cells([0.25, 0.0, 0.5, 0.26], 4, 4).view(4, 4)
+    assert touched.nonzero().tolist() == [[0, 1], [1, 1]]
+    assert touched_cells([0.0, 0.0, 1.0, 1.0], 6, 9).all()

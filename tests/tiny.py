@@ -1,0 +1,48 @@
+"""Tiny models and sequences that many tests share. All weights are random and follow torch's global generator."""
+
+import torch
+from torch import Tensor, nn
+
+from polarlight.models.image_ar import ImageAR, ImageARConfig
+from polarlight.models.image_grammar import Picture, Role, Text, Tokens, write
+from polarlight.models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
+from polarlight.ops.orders import raster
+from polarlight.text.vocabulary import Vocabulary
+
+LEVELS = (3, 4)
+
+
+def image_model(**overrides: object) -> ImageAR:
+    """A two-layer model, one layer of it with experts; its output head is random where a new one starts at zero."""
+    small = {"width": 32, "layers": 2, "heads": 2, "head_dim": 16, "dense_hidden": 48, "experts": 4}
+    small |= {"expert_hidden": 16, "shared_hidden": 16, "head_hidden": 8, "levels": LEVELS}
+    model = ImageAR(ImageARConfig(vocabulary=len(Vocabulary.shipped()), **(small | overrides)))  # type: ignore[arg-type]
+    nn.init.normal_(model.head.out.weight)
+    return model.eval()
+
+
+def visual_tokenizer(**overrides: object) -> VisualTokenizer:
+    """A tokenizer of one block a stage."""
+    small = {"levels": LEVELS, "fine_channels": 8, "coarse_channels": 12, "fine_blocks": 1, "coarse_blocks": 1}
+    return VisualTokenizer(VisualTokenizerConfig(**(small | overrides))).eval()  # type: ignore[arg-type]
+
+
+def codes(rows: int, columns: int, model: ImageAR) -> Tensor:
+    """Random packed codes [rows, columns, g]."""
+    levels = torch.tensor(model.config.position_levels)
+    return (torch.rand(rows, columns, len(levels)) * levels).to(torch.uint8)
+
+
+def drawing(digits: Tensor, order: Tensor | None = None, kept: int = 0, words: str = "a red cat") -> Tokens:
+    """A sequence that draws a picture after a prompt."""
+    v = Vocabulary.shipped()
+    order = raster(*digits.shape[:2]) if order is None else order
+    opening = Text(ids=[v["<bos>"], v["<draw>"], *v.encode(words)])
+    return write([opening, Picture(digits=digits, order=order, kept=kept)], v)
+
+
+def captioning(digits: Tensor, words: str = "a red cat") -> Tokens:
+    """A sequence that describes a picture and learns its words."""
+    v = Vocabulary.shipped()
+    opening, caption = [v["<bos>"], v["<caption>"]], [*v.encode(words), v["<eos>"]]
+    return write([Text(ids=opening), Picture(digits=digits, role=Role.SOURCE), Text(ids=caption, learn=True)], v)
