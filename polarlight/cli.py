@@ -218,16 +218,19 @@ def eval_image(
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder of the report.")] = Path("out/eval-image"),
     mode: ModeOption = Mode.quality,
     model: Model = None,
+    keep: Annotated[bool, typer.Option("--record", help="Write the scores on the card beside the weights.")] = False,
 ) -> None:
     """Score the image model on held-out scenes."""
     start = time.perf_counter()
-    from polarlight.evals.image_card import evaluate
-    from polarlight.infer.images import ImageGenerator
+    from polarlight.evals.image_card import evaluate, record_scores
+    from polarlight.infer.images import SHIPPED, ImageGenerator
 
     _make_folder(out)
     generator = ImageGenerator.load(model)
     with _progress("Scoring") as on_progress:
         scores = evaluate(generator, count, out, on_progress, mode=mode.value)
+    if keep:
+        record_scores(scores, model or SHIPPED)
     _result(**{"folder": out, "count": count, "seconds": _since(start), **scores})
 
 

@@ -22,6 +22,7 @@ from ..base.errors import UserError
 from ..base.files import atomic_path, atomic_write
 from ..infer.images import ImageRequest, Picture
 from ..media.grid import contact_sheet
+from ..models.weights import read_card, record
 from ..worlds.captions import evaluation_prompt
 from ..worlds.posters import Posters
 from ..worlds.scene import Scene, Spec, World, picture_size
@@ -237,6 +238,15 @@ def evaluate(
     card["seconds"] = time.monotonic() - started
     write_card(card, outcomes, pictures, folder)
     return card
+
+
+def record_scores(card: dict[str, Any], weights: Path) -> None:
+    """Put the scores of `evaluate` on the card of the image model in folder `weights`, by mode."""
+    path = weights / "image.safetensors"
+    scores = read_card(path).get("scores", {})
+    kept = ("count", "seeds", "seconds_per_picture", "passes_per_picture", "model", "ceiling", "fidelity")
+    command = f"polarlight eval image --count {card['count']} --mode {card['mode']}"
+    record(path, scores={**scores, card["mode"]: {"command": command, **{name: card[name] for name in kept}}})
 
 
 def page_module() -> Any:

@@ -32,7 +32,7 @@ STRAIGHT = str.maketrans("‘’“”—–", "''\"\"--")  # Tesseract likes ty
 LEAST_CONTRAST = 24  # of 255: what varies less is blank and stays so
 FRAME = 12  # px of plain paper around a crop
 # Tesseract's page segmentation: 7 one line, 6 one block of lines, 11 words anywhere. On 200 real renders these two together
-# misread 1.4 % of the characters of posters and 8 % of those of tabletops; brightness instead of the colour axis does no better
+# misread 1.4 % of the characters of posters and 9 % of those of tabletops; brightness instead of the colour axis does no better
 LINE_MODES = (7, 6)
 PAGE_MODES = (11, 6)
 LENGTHS = ((1, 3), (4, 5), (6, 8), (9, 99))  # characters; the buckets of the report

@@ -244,7 +244,8 @@ class ImageGenerator:
                     f"The mask is {mask.shape[1]} x {mask.shape[0]} px, the picture {width} x {height} px.",
                     fix="Make them the same size.",
                 )
-            mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+            shares = Image.fromarray(mask).convert("L").resize(size, Image.Resampling.BOX)
+            mask = np.asarray(shares) > 0  # a line thinner than the model's pixels still counts
             if not mask.any():
                 raise UserError(
                     "The mask is empty, so nothing may change.", fix="Paint white where the picture may change."

@@ -66,6 +66,13 @@ def read_card(path: Path) -> dict[str, Any]:
         ) from error
 
 
+def record(path: Path, **fields: Any) -> dict[str, Any]:
+    """Add fields to the card beside a weights file; returns the card."""
+    card = {**read_card(path), **fields}
+    atomic_write(path.with_suffix(".json"), json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    return card
+
+
 def load_into(model: nn.Module, path: Path) -> None:
     """Fill a model from a file of `export`, dequantised to the parameters' dtype.
 

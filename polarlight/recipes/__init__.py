@@ -29,18 +29,15 @@ def run(
     folder: Path,
     report: Callable[[dict[str, float]], None] = lambda metrics: None,
 ) -> dict[str, Any]:
-    """Run a recipe in `folder`; returns what it made.
+    """Run a recipe in `folder`; returns what it made. Under torchrun every process trains on batches of its own.
 
     Raises:
         UserError: there is no such recipe.
     """
     if name not in RECIPES:
         raise UserError(f"There is no recipe {name!r}.", fix=f"Choose one of: {', '.join(RECIPES)}.")
-    if name == "judge-mini":
-        from .judge_mini import run as train_judge
-
-        return train_judge(steps=steps, minutes=minutes, resume=resume, folder=folder)
     from ..ops.peaks import gemm_peak
+    from ..train.distributed import joined
     from .runs import Run, activation_dtype
 
     stem, _, size = name.rpartition("-")
@@ -55,8 +52,9 @@ def run(
         peak_flops=peak,
         report=report,
     )
-    made = module.run(settings)
-    if (folder / "metrics.jsonl").exists():
+    with joined() as rank:
+        made = module.run(settings)
+    if rank == 0 and (folder / "metrics.jsonl").exists():
         from ..train.report import plot
 
         try:

@@ -127,6 +127,13 @@ def test_a_picture_of_any_size_is_edited_at_the_nearest_aspect(generator: ImageG
     assert edited.pixels.shape == (*picture_size("3:2"), 3)
 
 
+def test_a_mask_thinner_than_a_pixel_of_the_model_still_counts(generator: ImageGenerator) -> None:
+    mask = np.zeros((900, 900), bool)
+    mask[451] = True
+    edited = generator.edit([EditRequest(picture=photo(900, 900), instruction="add a line", mask=mask)])[0]
+    assert edited.passes == 8  # the eight positions of one row
+
+
 def test_a_picture_goes_through_the_tokenizer_and_back(generator: ImageGenerator) -> None:
     pixels = torch.from_numpy(photo())[None]
     assert generator.reconstruct(pixels).shape == pixels.shape

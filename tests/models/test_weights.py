@@ -11,7 +11,7 @@ from tiny import codes, drawing, image_model, visual_tokenizer
 
 from polarlight.base.errors import UserError
 from polarlight.models.image_ar import causal_mask
-from polarlight.models.weights import export, load_into, quantise, read_card
+from polarlight.models.weights import export, load_into, quantise, read_card, record
 
 
 @pytest.mark.parametrize("shape", [(7, 30), (5, 4, 3, 3), (3, 6, 10)])
@@ -102,3 +102,9 @@ def test_a_missing_or_damaged_card_names_itself(tmp_path: Path, content: str | N
     with pytest.raises(UserError, match=re.escape(str(tmp_path / "image.json"))) as raised:
         read_card(tmp_path / "image.safetensors")
     assert raised.value.fix
+
+
+def test_recorded_fields_join_the_card(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.safetensors"
+    card = export(visual_tokenizer(), path, {"steps": 3})
+    assert record(path, scores={"psnr": 24.2}) == read_card(path) == {**card, "scores": {"psnr": 24.2}}

@@ -121,18 +121,15 @@ def test_the_gradient_is_clipped(tmp_path: Path) -> None:
 
 def test_ranks_end_with_the_same_weights_as_one_process_with_all_their_batches(tmp_path: Path) -> None:
     script = Path(__file__).with_name("two_ranks.py")
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(rank), "2", str(tmp_path)],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(2)
-    ]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    together = subprocess.Popen(
+        [*torchrun, str(script), str(tmp_path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        stderr=subprocess.PIPE,
+    )
     alone = runpy.run_path(str(script))["train"](tmp_path / "alone", pieces=2).state_dict()
-    for rank in ranks:
-        _, errors = rank.communicate(timeout=120)
-        assert rank.returncode == 0, errors.decode()
+    _, errors = together.communicate(timeout=120)
+    assert together.returncode == 0, errors.decode()
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2))
     torch.testing.assert_close(first, second, rtol=0, atol=0)
     torch.testing.assert_close(first, alone, rtol=1e-3, atol=1e-5)

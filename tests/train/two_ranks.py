@@ -1,13 +1,13 @@
-"""A small training, alone or as one of several ranks: python two_ranks.py RANK WORLD FOLDER"""
+"""A small training, alone or as one of several ranks: torchrun --nproc-per-node 2 two_ranks.py FOLDER"""
 
 import sys
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from polarlight.nn.moe import MoE
+from polarlight.train.distributed import joined
 from polarlight.train.loop import Batch, FitConfig, fit
 from polarlight.train.optim import Schedule, optimizers
 
@@ -48,7 +48,5 @@ def train(folder: Path, pieces: int) -> nn.Module:
 
 
 if __name__ == "__main__":
-    rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=world)
-    torch.save(train(folder / "run", pieces=1).state_dict(), folder / f"rank{rank}.pt")
-    dist.destroy_process_group()
+    with joined() as rank:
+        torch.save(train(Path(sys.argv[1]) / "run", pieces=1).state_dict(), Path(sys.argv[1]) / f"rank{rank}.pt")

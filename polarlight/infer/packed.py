@@ -1,0 +1,183 @@
+"""The image model's forward pass for decoding: the same function as `ImageAR.hidden`, with as few operations as it takes.
+
+A step on a handful of tokens is not arithmetic but reading weights and starting operations (measured on two cores: 80 small
+operations a layer cost more than its matrices). So everything constant is done once: norm weights are folded into the matrix after
+them, matrices lie in the processor's own tile layout, rotary pairs lie side by side so that rotating is one complex product, and a
+layer's experts with the shared one are two matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ..models.image_ar import Block, DigitHead, ImageAR, ImageARConfig
+from ..models.image_grammar import Tokens
+from ..nn.attention import LayerCache
+from ..nn.moe import DenseMLP, MoE
+from ..ops.moe import route
+from ..ops.rope import rope_table
+
+EPS = 1e-6
+PACKED_FOR = 8  # rows the tile layout is chosen for
+DENSE_UP_TO = 96  # tokens; above, computing every expert for every token costs more than sorting them
+
+Linear = Callable[[Tensor], Tensor]
+
+
+def pack(weight: Float[Tensor, "o i"], dtype: torch.dtype) -> Linear:
+    """x -> x weight^T with the weight in `dtype`, where the CPU multiplies bf16 in tiles in its own layout."""
+    weight = weight.detach().to(dtype).contiguous()
+    tiles = weight.device.type == "cpu" and dtype == torch.bfloat16 and torch.backends.mkldnn.is_available()
+    if not (tiles and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        return lambda x: F.linear(x, weight)
+    tiled = torch.ops.mkldnn._reorder_linear_weight(weight, PACKED_FOR)
+    multiply = torch.ops.mkldnn._linear_pointwise.default
+    return lambda x: multiply(x, tiled, None, "none", [], "")
+
+
+def normal(x: Float[Tensor, "*n d"], eps: Float[Tensor, ""]) -> Float[Tensor, "*n d"]:
+    """x / rms(x); the weight lies in the matrix that follows."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    return x * torch.addcmul(eps, norm, norm, value=1 / x.shape[-1]).rsqrt_().to(x.dtype)
+
+
+class PackedBlock:
+    """One layer."""
+
+    def __init__(self, block: Block, config: ImageARConfig, dtype: torch.dtype) -> None:
+        self.heads, self.head_dim, self.eps = config.heads, config.head_dim, torch.tensor(EPS)
+        attention = block.attention
+        self.qkv = pack(side_by_side(attention.qkv.weight, config) * block.attention_norm.weight, dtype)
+        self.out = pack(attention.out.weight, dtype)
+        pairs = pair_order(config.head_dim)
+        norms = torch.stack((attention.query_norm.weight, attention.key_norm.weight))[:, pairs]
+        self.qk_weight = norms[:, None].detach().float()
+        self.mlp = packed_mlp(block, dtype)
+
+    def __call__(
+        self,
+        x: Float[Tensor, "n d"],
+        rotation: Tensor,
+        mask: Tensor | None,
+        cache: LayerCache,
+        start: int,
+    ) -> Float[Tensor, "n d"]:
+        """rotation: complex [b, s, 2, 1, f], the query's and the key's turns; mask: additive, or None for no limits."""
+        b, s = rotation.shape[:2]
+        qkv = self.qkv(normal(x, self.eps)).view(b, s, 3, self.heads, self.head_dim)
+        qk = qkv[:, :, :2].float()
+        turned = torch.view_as_complex((normal(qk, self.eps) * self.qk_weight).unflatten(-1, (-1, 2))) * rotation
+        query, key = torch.view_as_real(turned).flatten(-2).transpose(1, 3).unbind(2)  # [b, heads, s, head dim]
+        keys, values = cache.write(start, key, qkv[:, :, 2].transpose(1, 2))
+        y = F.scaled_dot_product_attention(query.to(keys.dtype), keys, values, attn_mask=mask)
+        x = x + self.out(y.transpose(1, 2).reshape(x.shape[0], -1))
+        return x + self.mlp(x)
+
+
+def pair_order(head_dim: int) -> Tensor:
+    """Order of a head's features in which the rotary pairs (i, i + half) stand side by side."""
+    return torch.arange(head_dim).view(2, -1).T.flatten()
+
+
+def side_by_side(qkv: Float[Tensor, "o d"], config: ImageARConfig) -> Float[Tensor, "o d"]:
+    """The query, key and value matrix with the rotary pairs of queries and keys side by side."""
+    query, key, value = qkv.unflatten(0, (3, config.heads, config.head_dim)).unbind()
+    pairs = pair_order(config.head_dim)
+    return torch.cat((query[:, pairs].flatten(0, 1), key[:, pairs].flatten(0, 1), value.flatten(0, 1)))
+
+
+def packed_mlp(block: Block, dtype: torch.dtype) -> Linear:
+    """The layer's feed-forward part with its norm: x [n, d] -> [n, d]."""
+    if isinstance(block.mlp, DenseMLP):
+        up = pack(block.mlp.mlp.up.weight * block.mlp_norm.weight, dtype)
+        down, eps = pack(block.mlp.mlp.down.weight, dtype), torch.tensor(EPS)
+
+        def dense(x: Tensor) -> Tensor:
+            gate, value = up(normal(x, eps)).chunk(2, -1)
+            return down(F.silu(gate) * value)
+
+        return dense
+    return PackedMoE(block.mlp, block.mlp_norm.weight, dtype)
+
+
+class PackedMoE:
+    """Experts and the shared expert as two matrices: every expert is computed and those not chosen are weighed with zero.
+
+    For few tokens this reads little that the chosen experts would not (eight rows touch seven of eight experts), and two large
+    matrices cost far less than thirty small ones. Many tokens, or far more experts than choices, go through the module itself.
+    """
+
+    def __init__(self, moe: MoE, norm: Float[Tensor, " d"], dtype: torch.dtype) -> None:
+        self.moe, self.norm, self.eps = moe, norm.detach().to(dtype), torch.tensor(EPS)
+        self.experts, self.hidden = moe.up.shape[0], moe.down.shape[2]
+        gates, values = moe.up.detach().chunk(2, 1)
+        shared_gate, shared_value = moe.shared.up.weight.detach().chunk(2)
+        up = torch.cat((gates.flatten(0, 1), shared_gate, values.flatten(0, 1), shared_value))
+        self.up = pack(up * norm, dtype)
+        self.down = pack(torch.cat((moe.down.detach().transpose(0, 1).flatten(1), moe.shared.down.weight), 1), dtype)
+        self.router = (moe.router.detach().float() * norm).T.contiguous()
+
+    def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        n, experts, moe = x.shape[0], self.experts, self.moe
+        x = normal(x, self.eps)
+        if n > DENSE_UP_TO or experts > 4 * moe.top_k * n:
+            return moe((x * self.norm)[None])[0][0]
+        gates, chosen, _ = route(x.float() @ self.router, moe.bias, moe.top_k)
+        weights = gates.new_zeros(n, experts).scatter_(1, chosen, gates)
+        if moe.scale != 1:
+            weights *= moe.scale
+        gate, value = self.up(x).chunk(2, -1)
+        hidden = F.silu(gate) * value
+        hidden[:, : experts * self.hidden].view(n, experts, self.hidden).mul_(weights[..., None])
+        return self.down(hidden)
+
+
+class PackedImageAR:
+    """An `ImageAR` laid out for decoding; takes its place in `infer.decoding` and `infer.captioning`. Inference only.
+
+    The weights are copied when it is made: later changes to the model are not seen.
+    """
+
+    def __init__(self, model: ImageAR, dtype: torch.dtype) -> None:
+        self.model, self.config, self.dtype = model, model.config, dtype
+        with torch.no_grad():
+            self.blocks = [PackedBlock(block, model.config, dtype) for block in model.blocks]
+        self.norm, self.eps = model.norm.weight.detach().to(dtype), torch.tensor(EPS)
+
+    @property
+    def head(self) -> DigitHead:
+        return self.model.head
+
+    def new_cache(self, batch: int, capacity: int, dtype: torch.dtype) -> list[LayerCache]:
+        """Static key/value cache for `capacity` tokens. Its keys are in this class's own order of features."""
+        return self.model.new_cache(batch, capacity, dtype)
+
+    def text_logits(self, hidden: Float[Tensor, "*n d"]) -> Float[Tensor, "*n v"]:
+        """Next-token logits with the tied embedding, fp32."""
+        return self.model.text_logits(hidden)
+
+    @torch.inference_mode()
+    def hidden(
+        self,
+        tokens: Tokens,
+        mask: Bool[Tensor, "b 1 s n"],
+        dtype: torch.dtype,
+        cache: Sequence[LayerCache] | None = None,
+        start: int = 0,
+    ) -> tuple[Float[Tensor, "b s d"], Float[Tensor, " two"]]:
+        """As `ImageAR.hidden`; the losses are zero. `dtype` must be the one this was packed for."""
+        assert dtype == self.dtype
+        b, s = tokens.ids.shape
+        x = self.model.embed(tokens, dtype).flatten(0, 1)
+        turns = torch.stack((tokens.asks, tokens.lies), 2)
+        rotation = torch.complex(*rope_table(turns, self.config.head_dim))[:, :, :, None]
+        bias = None if mask.all() else torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, -torch.inf)
+        cache = cache or self.new_cache(b, s, dtype)
+        for block, layer in zip(self.blocks, cache, strict=True):
+            x = block(x, rotation, bias, layer, start)
+        return (normal(x, self.eps) * self.norm).view(b, s, -1), torch.zeros(2)
