@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from common.ledger import prepare, record
-from common.timing import LOAD_LIMIT, Usage, timed
+from harness.ledger import prepare, record
+from harness.timing import Usage, timed
 from torch import Tensor
 
 WORKING_SETS = (2 << 20, 32 << 20, 256 << 20, 1 << 30)
@@ -23,10 +23,10 @@ GEMV_SIDE = 4096
 SECONDS = 0.5
 
 
-def fastest(work: Callable[[], object], seconds: float = SECONDS) -> float:
-    """The shortest of the runs that fit into `seconds`, at least three."""
+def fastest(work: Callable[[], object]) -> float:
+    """The shortest of the runs that fit into SECONDS, at least three."""
     work()
-    end, times = time.perf_counter() + seconds, []
+    end, times = time.perf_counter() + SECONDS, []
     while len(times) < 3 or time.perf_counter() < end:
         times.append(timed(work))
     return min(times)
@@ -88,7 +88,7 @@ def main() -> None:
         for dtype in ("bfloat16", "float32")
     }
     _, others = Usage.now().since(start)
-    record("ceiling", result, others, loaded=others > LOAD_LIMIT)
+    record("ceiling", result, others)
 
 
 if __name__ == "__main__":

@@ -17,17 +17,19 @@ from functools import partial
 from typing import Any
 
 import torch
-from common.ledger import bandwidth, prepare, record
-from common.peer import EXPERTS, new_model, new_peer
-from common.text import greedy, logits
-from common.timing import Race, best, race
+from harness.ledger import bandwidth, prepare, record
+from harness.peer import EXPERTS, new_model, new_peer
+from harness.text import greedy, logits
+from harness.timing import Race, best, race
 from torch import Tensor
 from transformers import CompileConfig, DynamicCache, Glm4MoeForCausalLM, StaticCache
 
+from polarlight.infer.packed import PackedImageAR
 from polarlight.models.image_ar import ImageAR, ImageARConfig
 
 VOCABULARY = 1328  # rounded up from the shipped one: its size is not what is measured
 PROMPT = 32
+SCREENING_TOKENS = 16
 TOLERANCE = 1e-4  # on fp32 logits
 BARS = {"eager": 2.0, "compiled": 1.3}
 
@@ -37,7 +39,10 @@ Decode = Callable[[Tensor, int], Tensor]
 def generate(peer: Glm4MoeForCausalLM, experts: str, cache: str | None, ids: Tensor, tokens: int) -> Tensor:
     """The peer's own `generate`; cache "static", "compiled" (static too) or None for the dynamic one."""
     peer.set_experts_implementation(experts)
-    settings: dict[str, Any] = {"cache_implementation": "static" if cache else None, "disable_compile": cache != "compiled"}
+    settings: dict[str, Any] = {
+        "cache_implementation": "static" if cache else None,
+        "disable_compile": cache != "compiled",
+    }
     if cache == "compiled":
         settings["compile_config"] = CompileConfig(fullgraph=True, mode="default")
         settings["compile_config"]._compile_all_devices = True
@@ -52,7 +57,9 @@ def generate(peer: Glm4MoeForCausalLM, experts: str, cache: str | None, ids: Ten
 def bare(peer: Glm4MoeForCausalLM, experts: str, static: bool, ids: Tensor, tokens: int) -> Tensor:
     """The peer's forward pass in the shortest loop that decodes greedily."""
     peer.set_experts_implementation(experts)
-    cache = StaticCache(peer.config, max_cache_len=ids.shape[1] + tokens) if static else DynamicCache(config=peer.config)
+    cache = (
+        StaticCache(peer.config, max_cache_len=ids.shape[1] + tokens) if static else DynamicCache(config=peer.config)
+    )
     drawn, word = [], ids
     for _ in range(tokens):
         word = peer(word, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1:].argmax(-1)
@@ -81,9 +88,12 @@ def check(config: ImageARConfig, rows: int, tokens: int = 48) -> dict[str, float
     peer = new_peer(model, torch.float32)
     ids = prompt(config, rows)
     with torch.inference_mode():
-        difference = float((logits(model, ids, torch.float32) - peer(ids).logits).abs().max())
+        expected = peer(ids).logits
+    packed = PackedImageAR(model, torch.float32)
+    difference = max(float((logits(own, ids, torch.float32) - expected).abs().max()) for own in (model, packed))
     assert difference <= TOLERANCE, f"logits differ by {difference}"
-    drawn = greedy(model, torch.float32, ids, tokens)
+    drawn = greedy(packed, torch.float32, ids, tokens)
+    assert torch.equal(drawn, greedy(model, torch.float32, ids, tokens)), "the packed model draws other tokens"
     for name, decode in peers(peer).items():
         assert torch.equal(drawn, decode(ids, tokens)), f"{name} draws other tokens"
     return {"rows": rows, "tokens": tokens, "largest_difference": difference}
@@ -94,38 +104,43 @@ def prompt(config: ImageARConfig, rows: int) -> Tensor:
     return torch.randint(0, config.vocabulary, (rows, PROMPT), generator=torch.Generator().manual_seed(rows))
 
 
-def screened(settings: dict[str, Decode], ids: Tensor, tokens: int) -> dict[str, float]:
+def screened(settings: dict[str, Decode], ids: Tensor, tokens: int, clock: str) -> dict[str, float]:
     """Seconds a token of every setting, in a short run, fastest first. One that fails is named and left out."""
     seconds = {}
     for name, decode in settings.items():
         try:
-            seconds[name] = best(lambda decode=decode: decode(ids, tokens), runs=3) / tokens
+            seconds[name] = best(lambda decode=decode: decode(ids, tokens), 3, clock) / tokens
         except Exception as error:  # a peer's setting that does not run here is a finding, not our failure
             print(f"{name} does not run: {type(error).__name__}: {str(error).splitlines()[0]}")
     return dict(sorted(seconds.items(), key=lambda item: item[1]))
 
 
-def compare(model: ImageAR, peer: Glm4MoeForCausalLM, rows: int, tokens: int, rounds: int, compiled: bool) -> tuple[dict, Race]:
+def compare(
+    model: ImageAR, peer: Glm4MoeForCausalLM, rows: int, options: argparse.Namespace
+) -> tuple[dict[str, Any], Race]:
     """Polarlight against the peer's best settings, at `rows` rows."""
-    ids = prompt(model.config, rows)
-    eager = screened(peers(peer), ids, 16)
-    ours: dict[str, Decode] = {"polarlight": partial(greedy, model, torch.bfloat16)}
+    ids, tokens = prompt(model.config, rows), options.tokens
+    eager = screened(peers(peer), ids, SCREENING_TOKENS, options.clock)
+    ours: dict[str, Decode] = {
+        "polarlight": partial(greedy, PackedImageAR(model, torch.bfloat16), torch.bfloat16),
+        "polarlight unpacked": partial(greedy, model, torch.bfloat16),
+    }
     chosen: dict[str, Decode] = {"eager": peers(peer)[next(name for name in eager if name.startswith("generate"))]}
     chosen["loop"] = peers(peer)[next(name for name in eager if name.startswith("loop"))]
     screening = eager
-    if compiled:
-        fast = screened(compiled_peers(peer), ids, tokens)
+    if options.compile:
+        fast = screened(compiled_peers(peer), ids, tokens, options.clock)
         screening = eager | fast
-        chosen |= {"compiled": compiled_peers(peer)[name] for name in list(fast)[:1]}
-        ours["polarlight compiled"] = TextDecoder(model, torch.bfloat16, compiled=True).greedy
+        if fast:
+            chosen["compiled"] = compiled_peers(peer)[next(iter(fast))]
     contenders = {name: partial(decode, ids, tokens) for name, decode in {**ours, **chosen}.items()}
     for work in contenders.values():
         work()
-    run = race(contenders, rounds)
+    run = race(contenders, options.rounds, options.clock)
     cost = model.cost(1, 0, PROMPT + tokens // 2)
     batch_bytes = step_bytes(model, rows, PROMPT + tokens // 2)
     result: dict[str, Any] = {
-        "rows": rows, "tokens": tokens, "rounds": len(run.seconds["polarlight"]), "dropped": run.dropped,
+        "rows": rows, "tokens": tokens, "clock": options.clock, "rounds": len(run.seconds["polarlight"]), "dropped": run.dropped,
         "peer_settings": {name: seconds * 1e3 for name, seconds in screening.items()},
         "milliseconds_a_step": {name: run.median(name) / tokens * 1e3 for name in contenders},
         "step_bytes": batch_bytes, "flops_a_row": cost.flops,
@@ -137,7 +152,6 @@ def compare(model: ImageAR, peer: Glm4MoeForCausalLM, rows: int, tokens: int, ro
     }  # fmt: skip
     if "compiled" in chosen:
         result["over_compiled_generate"] = run.ratio("compiled", "polarlight")
-        result["compiled_over_compiled_generate"] = run.ratio("compiled", "polarlight compiled")
     return result, run
 
 
@@ -163,13 +177,17 @@ def pictures(rounds: int) -> None:
     from polarlight.infer.images import MODES, SHIPPED, ImageGenerator, ImageRequest
 
     if not (SHIPPED / "image.safetensors").exists():
-        print("There are no shipped weights, so --pictures has nothing to draw with. Train and export the image model first.")
+        print(
+            "There are no shipped weights, so --pictures has nothing to draw with. Train and export the image model first."
+        )
         return
     generator = ImageGenerator.load()
     passes: dict[str, int] = {}
 
     def draw(mode: str, count: int) -> None:
-        requests = [ImageRequest(prompt="a red car left of a yellow house", seed=seed, mode=mode) for seed in range(count)]
+        requests = [
+            ImageRequest(prompt="a red car left of a yellow house", seed=seed, mode=mode) for seed in range(count)
+        ]
         passes[mode] = generator.draw(requests)[0].passes
 
     contenders = {f"{mode} x {count}": partial(draw, mode, count) for mode in MODES for count in (1, 4)}
@@ -178,7 +196,7 @@ def pictures(rounds: int) -> None:
     run = race(contenders, rounds)
     seconds = {name: run.median(name) for name in contenders}
     ratios = {f"x {count}": run.ratio(f"quality x {count}", f"speed x {count}") for count in (1, 4)}
-    record("pictures", {"seconds": seconds, "passes": passes, "speed_over_quality": ratios}, run.others, run.loaded)
+    record("pictures", {"seconds": seconds, "passes": passes, "speed_over_quality": ratios}, run.others)
 
 
 def main() -> None:
@@ -200,8 +218,8 @@ def main() -> None:
     model = in_bf16(model)
     for rows in (1, 8):
         start = time.perf_counter()
-        result, run = compare(model, peer, rows, options.tokens, options.rounds, options.compile)
-        record("decode", {"equality": equal, "bars": BARS, **result}, run.others, run.loaded)
+        result, run = compare(model, peer, rows, options)
+        record("decode", {"equality": equal, "bars": BARS, **result}, run.others)
         print(f"{rows} rows took {time.perf_counter() - start:.0f} s")
 
 

@@ -34,7 +34,7 @@ from .ocr import LANGUAGES, TextScore, by_length, find_tesseract, read_pictures,
 
 FIRST_SEED = 1_000_000_000  # no training run uses seeds from here on
 TABLETOP_EVERY = 5  # one case in five is a tabletop, the others are posters
-BATCH = 16
+BATCH = 64
 FIDELITY_SCENES = 200
 # what a prompt asks for (worlds.captions.CATEGORIES) -> the category of scene that the worlds draw for it
 SCENES = {

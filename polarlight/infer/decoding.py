@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
-from ..models.image_ar import DigitHead, ImageAR
+from ..models.image_ar import ImageAR
 from ..models.image_grammar import Tokens, collate, frame
 from ..nn.attention import LayerCache
 from ..ops.sampling import draw, guide
+from .packed import PackedHead, PackedImageAR
 
 OnPass = Callable[[int, int, UInt8[Tensor, "b n g"]], None]
 
@@ -50,7 +50,7 @@ class Job:
 
 @torch.inference_mode()
 def decode(
-    model: ImageAR,
+    model: ImageAR | PackedImageAR,
     jobs: Sequence[Job],
     groups: Sequence[int],
     sampling: Sampling,
@@ -59,8 +59,10 @@ def decode(
 ) -> UInt8[Tensor, "b n g"]:
     """Draw jobs that share the picture's size, the number of given positions and the group sizes; returns digits by position.
 
-    With guidance the rows of both sequences run as one batch: all conditional ones, then all free ones.
+    With guidance the rows of both sequences run as one batch: all conditional ones, then all free ones. A model that is not packed
+    is packed first, so who draws often packs it once.
     """
+    model = PackedImageAR.of(model, dtype)
     first = jobs[0]
     positions, kept = len(first.order), first.kept
     assert all((len(job.order), job.kept) == (positions, kept) for job in jobs)
@@ -78,7 +80,7 @@ def decode(
         scale = sampling.guidance_start + (sampling.guidance - sampling.guidance_start) * done / max(1, positions - 1)
         cells = torch.stack([job.order[done : done + size] for job in jobs])
         noise = torch.stack([job.noise[cell] for job, cell in zip(jobs, cells, strict=True)])
-        digits = sample_digits(model.head, state, noise, scale if guided else None, sampling)
+        digits = sample_digits(model.head, state.unflatten(0, (len(sides), -1)), noise, scale, sampling)
         canvas.place(done, digits)
         done += size
         if done < positions:
@@ -131,7 +133,7 @@ class Canvas:
 
 
 def ask(
-    model: ImageAR,
+    model: PackedImageAR,
     fed: Tokens,
     queries: Tokens | None,
     cache: list[LayerCache],
@@ -162,28 +164,21 @@ def join(first: Tokens, second: Tokens) -> Tokens:
 
 
 def sample_digits(
-    head: DigitHead,
-    state: Float[Tensor, "r size d"],
+    head: PackedHead,
+    state: Float[Tensor, "sides b size d"],
     noise: Float[Tensor, "b size g"],
-    scale: float | None,
+    scale: float,
     sampling: Sampling,
 ) -> UInt8[Tensor, "b size g"]:
-    """Draw the digits of positions one after another; `scale` guides the first half of the rows away from the second."""
-    g, m = head.shape
-    rows = state.flatten(0, 1)
-    base = head.state(rows).unflatten(-1, (g, m))
-    weight = head.before.weight.to(rows.dtype).unflatten(0, (g, m))
-    known = torch.zeros(rows.shape[0], g * head.values, dtype=rows.dtype)
-    drawn = torch.zeros(*noise.shape, dtype=torch.uint8)
-    for i in range(g):
-        reach = i * head.values
-        x = base[:, i] + F.linear(known[:, :reach], weight[i, :, :reach]) if i else base[:, 0]
-        logits = head.logits(x[:, None], slice(i, i + 1))[:, 0]
-        if scale is not None:
-            conditional, free = logits.chunk(2)
-            logits = guide(conditional, free, scale)
-        value = draw(logits, noise[..., i].flatten(), sampling.temperature, sampling.top_p)
-        drawn[..., i] = value.view(noise.shape[:2])
-        both = value if scale is None else value.repeat(2)
-        known.scatter_(1, (reach + both)[:, None], 1.0)
-    return drawn
+    """Draw the digits of positions one after another. With two sides `scale` guides the first away from the second."""
+    inputs = head.inputs(state.flatten(1, 2))
+    uniform = noise.flatten(0, 1).T.contiguous()
+    known = torch.zeros(uniform.shape[1], head.digits * head.values)
+    drawn = []
+    for i in range(head.digits):
+        logits = head.logits(inputs[i], known, i)
+        guided = guide(logits[0], logits[1], scale) if len(logits) == 2 else logits[0]
+        value = draw(guided, uniform[i], sampling.temperature, sampling.top_p)
+        known.scatter_(1, (value + i * head.values)[:, None], 1.0)
+        drawn.append(value)
+    return torch.stack(drawn, -1).to(torch.uint8).view(noise.shape)

@@ -27,6 +27,7 @@ from ..ops.streams import uniform
 from ..text.prompts import check_prompt
 from ..text.vocabulary import Vocabulary
 from .decoding import Job, Sampling, decode
+from .packed import PackedImageAR
 
 SHIPPED = PACKAGE / "weights"
 GRIDS = {"1:1": (8, 8), "3:2": (6, 9), "2:3": (9, 6), "16:9": (6, 11), "9:16": (11, 6)}  # rows, columns at size 128
@@ -44,9 +45,9 @@ class Mode:
 
 
 MODES = {
-    "speed": Mode(passes=16, order="spread", sampling=Sampling(guidance=3.0, guidance_start=3.0, temperature=0.8)),
+    "speed": Mode(passes=16, order="spread", sampling=Sampling(guidance=5.0, guidance_start=5.0, temperature=0.6)),
     "quality": Mode(
-        passes=10_000, order="raster", sampling=Sampling(guidance=3.0, guidance_start=3.0, temperature=0.9)
+        passes=10_000, order="raster", sampling=Sampling(guidance=5.0, guidance_start=5.0, temperature=0.6)
     ),
 }
 
@@ -93,6 +94,7 @@ class ImageGenerator:
             parameter.requires_grad_(False)
             if parameter.ndim >= 2 and not name.endswith("router"):
                 parameter.data = parameter.data.to(dtype)
+        self.decoder = PackedImageAR(model, dtype)
 
     @classmethod
     def load(cls, folder: Path | None = None, dtype: torch.dtype | None = None) -> ImageGenerator:
@@ -302,7 +304,7 @@ class ImageGenerator:
                 if on_pass:
                     on_pass(number, passes, lambda: list(self._pixels(digits, rows, columns)))
 
-            digits = decode(self.model, batch, groups, mode.sampling, self.dtype, report)
+            digits = decode(self.decoder, batch, groups, mode.sampling, self.dtype, report)
             for i, pixels in zip(members, self._pixels(digits, rows, columns), strict=True):
                 results[i] = (pixels, len(groups))
         return [results[i] for i in range(len(jobs))]

@@ -133,8 +133,38 @@ class PackedMoE:
             weights *= moe.scale
         gate, value = self.up(x).chunk(2, -1)
         hidden = F.silu(gate) * value
-        hidden[:, : experts * self.hidden].view(n, experts, self.hidden).mul_(weights[..., None])
+        hidden[:, : experts * self.hidden] *= weights.to(x.dtype).repeat_interleave(self.hidden, 1)
         return self.down(hidden)
+
+
+class PackedHead:
+    """The digit head for drawing. Its matrices are so small that they run faster in fp32, which is also more exact."""
+
+    def __init__(self, head: DigitHead, dtype: torch.dtype) -> None:
+        g, m = head.shape
+        self.digits, self.values, self.eps = g, head.values, torch.tensor(EPS)
+        self.state = pack(head.state.weight, dtype)
+        self.before = head.before.weight.detach().float().unflatten(0, (g, m)).transpose(1, 2).contiguous()
+        self.up = head.mlp.up.weight.detach().float() * head.mlp_norm.weight.detach()
+        self.down = head.mlp.down.weight.detach().float()
+        self.out = head.out.weight.detach().float() * head.out_norm.weight.detach()
+        self.impossible = [row if row.any() else None for row in head.impossible]
+
+    def inputs(self, state: Float[Tensor, "copies n d"]) -> Float[Tensor, "g copies n m"]:
+        """What each digit takes from the backbone's states."""
+        return (
+            self.state(state.flatten(0, 1)).float().view(*state.shape[:2], self.digits, -1).movedim(2, 0).contiguous()
+        )
+
+    def logits(
+        self, inputs: Float[Tensor, "copies n m"], known: Float[Tensor, "n gv"], digit: int
+    ) -> Float[Tensor, "copies n v"]:
+        """Logits of one digit, fp32. known: one-hot values of the digits drawn so far, zero elsewhere."""
+        x = inputs + known @ self.before[digit]
+        gate, value = F.linear(normal(x, self.eps), self.up).chunk(2, -1)
+        logits = F.linear(normal(x + F.linear(F.silu(gate) * value, self.down), self.eps), self.out)
+        impossible = self.impossible[digit]
+        return logits if impossible is None else logits.masked_fill_(impossible, -torch.inf)
 
 
 class PackedImageAR:
@@ -147,19 +177,32 @@ class PackedImageAR:
         self.model, self.config, self.dtype = model, model.config, dtype
         with torch.no_grad():
             self.blocks = [PackedBlock(block, model.config, dtype) for block in model.blocks]
+            self.head = PackedHead(model.head, dtype)
+            self.words = pack(model.tokens.weight, dtype)
+            self.table, self.roles = (
+                (model.tokens.weight * model.config.width**0.5).to(dtype),
+                model.roles.weight.to(dtype),
+            )
         self.norm, self.eps = model.norm.weight.detach().to(dtype), torch.tensor(EPS)
 
-    @property
-    def head(self) -> DigitHead:
-        return self.model.head
+    @classmethod
+    def of(cls, model: ImageAR | PackedImageAR, dtype: torch.dtype) -> PackedImageAR:
+        """The model itself where it is packed already."""
+        return model if isinstance(model, PackedImageAR) else cls(model, dtype)
 
     def new_cache(self, batch: int, capacity: int, dtype: torch.dtype) -> list[LayerCache]:
         """Static key/value cache for `capacity` tokens. Its keys are in this class's own order of features."""
         return self.model.new_cache(batch, capacity, dtype)
 
+    def embed(self, tokens: Tokens) -> Float[Tensor, "b s d"]:
+        """As `ImageAR.embed`; plain text has no places to speak of."""
+        if tokens.is_cell.any() or tokens.asked.any():
+            return self.model.embed(tokens, self.dtype)
+        return self.table[tokens.ids] + self.roles[tokens.role]
+
     def text_logits(self, hidden: Float[Tensor, "*n d"]) -> Float[Tensor, "*n v"]:
         """Next-token logits with the tied embedding, fp32."""
-        return self.model.text_logits(hidden)
+        return self.words(hidden).float()
 
     @torch.inference_mode()
     def hidden(
@@ -173,7 +216,7 @@ class PackedImageAR:
         """As `ImageAR.hidden`; the losses are zero. `dtype` must be the one this was packed for."""
         assert dtype == self.dtype
         b, s = tokens.ids.shape
-        x = self.model.embed(tokens, dtype).flatten(0, 1)
+        x = self.embed(tokens).flatten(0, 1)
         turns = torch.stack((tokens.asks, tokens.lies), 2)
         rotation = torch.complex(*rope_table(turns, self.config.head_dim))[:, :, :, None]
         bias = None if mask.all() else torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, -torch.inf)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from harness.timing import CLOCKS, LOAD_LIMIT
 from polarlight.base.files import atomic_write
 from polarlight.base.machine import ALLOCATOR, this_machine, tune_allocator
 
@@ -24,6 +25,7 @@ def prepare(about: str, *options: tuple[str, dict[str, Any]]) -> argparse.Namesp
     tune_allocator()
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=this_machine().cores, help="default: one a core")
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="cpu: processor time, for a busy machine")
     for name, settings in options:
         parser.add_argument(name, **settings)
     chosen = parser.parse_args()
@@ -31,11 +33,11 @@ def prepare(about: str, *options: tuple[str, dict[str, Any]]) -> argparse.Namesp
     return chosen
 
 
-def record(name: str, result: dict[str, Any], others: float, loaded: bool, folder: Path = RESULTS) -> None:
+def record(name: str, result: dict[str, Any], others: float, folder: Path = RESULTS) -> None:
     """Append a result with its circumstances, and print it. `others`: share of the machine that other programs used."""
     entry = {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "loaded": loaded,
+        "loaded": others > LOAD_LIMIT,
         "others": round(others, 3),
         "machine": machine(),
         "versions": {package: installed(package) for package in ("polarlight", "torch", "transformers", "diffusers")},

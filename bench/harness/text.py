@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from polarlight.infer.packed import PackedImageAR
 from polarlight.models.image_ar import ImageAR, causal_mask
 from polarlight.models.image_grammar import Tokens, blank
 
+Backbone = ImageAR | PackedImageAR
 
-def written(model: ImageAR, ids: Tensor, start: int = 0) -> Tokens:
+
+def written(model: Backbone, ids: Tensor, start: int = 0) -> Tokens:
     """Text tokens [b, s] that lie on the diagonal from position `start` on."""
     tokens = blank(*ids.shape, model.config.digits)
     tokens.ids[:] = ids
@@ -19,14 +22,14 @@ def written(model: ImageAR, ids: Tensor, start: int = 0) -> Tokens:
 
 
 @torch.inference_mode()
-def logits(model: ImageAR, ids: Tensor, dtype: torch.dtype) -> Tensor:
+def logits(model: Backbone, ids: Tensor, dtype: torch.dtype) -> Tensor:
     """Next-token logits [b, s, v] of whole sequences, fp32."""
     tokens = written(model, ids)
     return model.text_logits(model.hidden(tokens, causal_mask(tokens.valid), dtype)[0])
 
 
 @torch.inference_mode()
-def greedy(model: ImageAR, dtype: torch.dtype, ids: Tensor, count: int) -> Tensor:
+def greedy(model: Backbone, dtype: torch.dtype, ids: Tensor, count: int) -> Tensor:
     """The `count` most likely tokens [b, count] after `ids`, one a step."""
     rows, start = ids.shape
     tokens = written(model, ids)
