@@ -13,9 +13,9 @@ help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.installed-eval ## draw three prompts into out/
-	@$(POLARLIGHT) imagine "a cat and a dog under a sign that says 'OPEN'" --seed 1 -o out
-	@$(POLARLIGHT) imagine "a glass bottle on a wooden table with 'BROOKLYN CRAFT' on the label" --seed 2 -o out
-	@$(POLARLIGHT) imagine "a red car left of a yellow house at night" --seed 3 -o out
+	@$(POLARLIGHT) imagine "a cat and a dog under a sign that says 'OPEN'" --mode quality --seed 1 -o out
+	@$(POLARLIGHT) imagine "a glass bottle on a wooden table with 'BROOKLYN CRAFT' on the label" --mode quality --seed 2 -o out
+	@$(POLARLIGHT) imagine "a red car left of a yellow house at night" --mode quality --seed 3 -o out
 	@echo "The pictures are in $(CURDIR)/out; draw your own: $(POLARLIGHT) imagine \"a prompt\""
 
 test: $(VENV)/.installed-dev packages ## run every test
