@@ -9,11 +9,16 @@ from torch import Tensor
 from ..models.image_ar import ImageAR, causal_mask
 from ..models.image_grammar import Picture, Role, Text, blank, write
 from ..text.vocabulary import Vocabulary
+from .packed import PackedImageAR
 
 
 @torch.inference_mode()
 def describe(
-    model: ImageAR, vocabulary: Vocabulary, codes: UInt8[Tensor, "p q g"], dtype: torch.dtype, longest: int
+    model: ImageAR | PackedImageAR,
+    vocabulary: Vocabulary,
+    codes: UInt8[Tensor, "p q g"],
+    dtype: torch.dtype,
+    longest: int,
 ) -> str:
     """The most likely caption of a picture, at most `longest` tokens."""
     opening = Text(ids=[vocabulary["<bos>"], vocabulary["<caption>"]])

@@ -181,7 +181,7 @@ class ImageGenerator:
         codes = [
             self._codes(Image.fromarray(picture), self._nearest_aspect(*picture.shape[:2])) for picture in pictures
         ]
-        return [describe(self.model, self.vocabulary, code, self.dtype, longest) for code in codes]
+        return [describe(self.decoder, self.vocabulary, code, self.dtype, longest) for code in codes]
 
     def _need(self, task: str) -> None:
         if task not in self.card["tasks"]:

@@ -9,10 +9,11 @@ layer's experts with the shared one are two matrices.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ..models.image_ar import Block, DigitHead, ImageAR, ImageARConfig
@@ -70,11 +71,12 @@ class PackedBlock:
         """rotation: complex [b, s, 2, 1, f], the query's and the key's turns; mask: additive, or None for no limits."""
         b, s = rotation.shape[:2]
         qkv = self.qkv(normal(x, self.eps)).view(b, s, 3, self.heads, self.head_dim)
-        qk = qkv[:, :, :2].float()
-        turned = torch.view_as_complex((normal(qk, self.eps) * self.qk_weight).unflatten(-1, (-1, 2))) * rotation
-        query, key = torch.view_as_real(turned).flatten(-2).transpose(1, 3).unbind(2)  # [b, heads, s, head dim]
-        keys, values = cache.write(start, key, qkv[:, :, 2].transpose(1, 2))
-        y = F.scaled_dot_product_attention(query.to(keys.dtype), keys, values, attn_mask=mask)
+        qk = normal(qkv[:, :, :2].float(), self.eps).mul_(self.qk_weight)
+        torch.view_as_complex(qk.view(b, s, 2, self.heads, -1, 2)).mul_(rotation)
+        qkv[:, :, :2] = qk
+        query, key, value = qkv.transpose(1, 3).unbind(2)  # each [b, heads, s, head dim]
+        keys, values = cache.write(start, key, value)
+        y = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
         x = x + self.out(y.transpose(1, 2).reshape(x.shape[0], -1))
         return x + self.mlp(x)
 
@@ -96,45 +98,76 @@ def packed_mlp(block: Block, dtype: torch.dtype) -> Linear:
     if isinstance(block.mlp, DenseMLP):
         up = pack(block.mlp.mlp.up.weight * block.mlp_norm.weight, dtype)
         down, eps = pack(block.mlp.mlp.down.weight, dtype), torch.tensor(EPS)
-
-        def dense(x: Tensor) -> Tensor:
-            gate, value = up(normal(x, eps)).chunk(2, -1)
-            return down(F.silu(gate) * value)
-
-        return dense
+        return lambda x: swiglu(normal(x, eps), up, down)
     return PackedMoE(block.mlp, block.mlp_norm.weight, dtype)
 
 
 class PackedMoE:
-    """Experts and the shared expert as two matrices: every expert is computed and those not chosen are weighed with zero.
+    """Routed experts and the shared expert for few tokens.
 
-    For few tokens this reads little that the chosen experts would not (eight rows touch seven of eight experts), and two large
-    matrices cost far less than thirty small ones. Many tokens, or far more experts than choices, go through the module itself.
+    One token passes its chosen experts one by one, which reads the least. From a few tokens on nearly every expert is touched
+    (eight rows touch seven of eight), so all stand in two large matrices with the shared one, far cheaper than thirty small ones,
+    and those not chosen are weighed with zero. Many tokens go through the module itself. A layout is made at its first use.
     """
 
     def __init__(self, moe: MoE, norm: Float[Tensor, " d"], dtype: torch.dtype) -> None:
-        self.moe, self.norm, self.eps = moe, norm.detach().to(dtype), torch.tensor(EPS)
-        self.experts, self.hidden = moe.up.shape[0], moe.down.shape[2]
-        gates, values = moe.up.detach().chunk(2, 1)
-        shared_gate, shared_value = moe.shared.up.weight.detach().chunk(2)
+        self.moe, self.norm, self.dtype, self.eps = moe, norm.detach(), dtype, torch.tensor(EPS)
+        self.router = (moe.router.detach().float() * self.norm).T.contiguous()
+
+    @cached_property
+    def apart(self) -> list[tuple[Linear, Linear]]:
+        """(up, down) of every expert, then of the shared one."""
+        moe = self.moe
+        ups, downs = [*moe.up, moe.shared.up.weight], [*moe.down, moe.shared.down.weight]
+        return [(pack(up * self.norm, self.dtype), pack(down, self.dtype)) for up, down in zip(ups, downs, strict=True)]
+
+    @cached_property
+    def together(self) -> tuple[Linear, Linear]:
+        """All gates, the shared gate, all values, the shared value in one matrix; all downs side by side in the other."""
+        moe = self.moe
+        gates, values = moe.up.chunk(2, 1)
+        shared_gate, shared_value = moe.shared.up.weight.chunk(2)
         up = torch.cat((gates.flatten(0, 1), shared_gate, values.flatten(0, 1), shared_value))
-        self.up = pack(up * norm, dtype)
-        self.down = pack(torch.cat((moe.down.detach().transpose(0, 1).flatten(1), moe.shared.down.weight), 1), dtype)
-        self.router = (moe.router.detach().float() * norm).T.contiguous()
+        down = torch.cat((moe.down.transpose(0, 1).flatten(1), moe.shared.down.weight), 1)
+        return pack(up * self.norm, self.dtype), pack(down, self.dtype)
 
     def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        n, experts, moe = x.shape[0], self.experts, self.moe
+        moe, n = self.moe, x.shape[0]
         x = normal(x, self.eps)
-        if n > DENSE_UP_TO or experts > 4 * moe.top_k * n:
-            return moe((x * self.norm)[None])[0][0]
+        if n > DENSE_UP_TO:
+            return moe((x * self.norm.to(x.dtype))[None])[0][0]
         gates, chosen, _ = route(x.float() @ self.router, moe.bias, moe.top_k)
-        weights = gates.new_zeros(n, experts).scatter_(1, chosen, gates)
-        if moe.scale != 1:
-            weights *= moe.scale
-        gate, value = self.up(x).chunk(2, -1)
+        gates = gates if moe.scale == 1 else gates * moe.scale
+        return self.few(x, gates, chosen) if 4 * chosen.numel() <= len(moe.up) else self.every(x, gates, chosen)
+
+    def few(
+        self, x: Float[Tensor, "n d"], gates: Float[Tensor, "n k"], chosen: Int64[Tensor, "n k"]
+    ) -> Float[Tensor, "n d"]:
+        """Only the chosen experts, one after the other."""
+        out = swiglu(x, *self.apart[-1])
+        for row, (weights, experts) in enumerate(zip(gates.tolist(), chosen.tolist(), strict=True)):
+            one = slice(row, row + 1)
+            for weight, expert in zip(weights, experts, strict=True):
+                out[one].add_(swiglu(x[one], *self.apart[expert]), alpha=weight)
+        return out
+
+    def every(
+        self, x: Float[Tensor, "n d"], gates: Float[Tensor, "n k"], chosen: Int64[Tensor, "n k"]
+    ) -> Float[Tensor, "n d"]:
+        """All experts at once, the gates of those not chosen being zero."""
+        up, down = self.together
+        experts, _, width = self.moe.down.shape
+        weights = gates.new_zeros(x.shape[0], experts).scatter_(1, chosen, gates)
+        gate, value = up(x).chunk(2, -1)
         hidden = F.silu(gate) * value
-        hidden[:, : experts * self.hidden] *= weights.to(x.dtype).repeat_interleave(self.hidden, 1)
-        return self.down(hidden)
+        hidden[:, : experts * width] *= weights.to(x.dtype).repeat_interleave(width, 1)
+        return down(hidden)
+
+
+def swiglu(x: Float[Tensor, "n d"], up: Linear, down: Linear) -> Float[Tensor, "n d"]:
+    """down(silu(gate) * value), the gate and the value from one matrix."""
+    gate, value = up(x).chunk(2, -1)
+    return down(F.silu(gate) * value)
 
 
 class PackedHead:

