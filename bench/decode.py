@@ -172,7 +172,7 @@ def in_bf16(model: ImageAR) -> ImageAR:
     return model
 
 
-def pictures(rounds: int) -> None:
+def pictures(options: argparse.Namespace) -> None:
     """Seconds and passes of every mode on the shipped model, one picture and a grid of four."""
     from polarlight.infer.images import MODES, SHIPPED, ImageGenerator, ImageRequest
 
@@ -193,10 +193,11 @@ def pictures(rounds: int) -> None:
     contenders = {f"{mode} x {count}": partial(draw, mode, count) for mode in MODES for count in (1, 4)}
     for work in contenders.values():
         work()
-    run = race(contenders, rounds)
+    run = race(contenders, options.rounds, options.clock)
     seconds = {name: run.median(name) for name in contenders}
     ratios = {f"x {count}": run.ratio(f"quality x {count}", f"speed x {count}") for count in (1, 4)}
-    record("pictures", {"seconds": seconds, "passes": passes, "speed_over_quality": ratios}, run.others)
+    result = {"clock": options.clock, "seconds": seconds, "passes": passes, "speed_over_quality": ratios}
+    record("pictures", result, run.others)
 
 
 def main() -> None:
@@ -206,7 +207,7 @@ def main() -> None:
         ("--tokens", {"type": int, "default": 128}), ("--rounds", {"type": int, "default": 15}),
     )  # fmt: skip
     if options.pictures:
-        pictures(options.rounds)
+        pictures(options)
         return
     config = ImageARConfig(vocabulary=VOCABULARY)
     equal = [check(config, rows) for rows in (1, 8)]
