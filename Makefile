@@ -27,9 +27,8 @@ lint: $(VENV)/.installed-dev ## check style and types
 	@$(VENV)/bin/python -m mypy
 
 bench: $(VENV)/.installed-bench ## measure against the peers, one script after the other
-	@set -e; for script in bench/*.py; do \
-		if [ ! -e "$$script" ]; then echo "There is no benchmark in bench/ yet."; break; fi; \
-		echo "== $$script"; $(VENV)/bin/python "$$script"; \
+	@set -e; for run in ceiling "decode --check" "decode --compile" "decode --pictures" "train --compile" cold table; do \
+		set -- $$run; echo "== bench/$$1.py $$2"; $(VENV)/bin/python "bench/$$1.py" $$2; \
 	done
 
 clean: ## remove what was installed and cached; out/ and runs/ stay

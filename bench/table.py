@@ -88,10 +88,19 @@ def drawing() -> Iterator[str]:
             f"| {result['seconds']['diffusers']:.2f} s | {ratio(result['over_diffusers'])} "
             f"| {result['bars']['first_picture']} | - | {taken(entry)} |"
         )
+        seconds = result["seconds"]
         yield (
-            f"| import, against diffusers | {result['seconds']['import polarlight'] * 1e3:.0f} ms "
-            f"| {result['seconds']['import diffusers'] * 1e3:.0f} ms | **{result['import_ratio']:.0f}** "
-            f"| {result['bars']['import']:.0f} | - | {taken(entry)} |"
+            f"| import of the package | {seconds['import polarlight'] * 1e3:.0f} ms | {seconds['import diffusers'] * 1e3:.0f} ms "
+            f"| {ratio(result['import_over_diffusers'])} | {result['bars']['import']:.0f} | - | {taken(entry)} |"
+        )
+        own, peer = seconds["import polarlight's generator"], seconds["import diffusers' pipeline"]
+        yield (
+            f"| import of what draws | {own * 1e3:.0f} ms | {peer * 1e3:.0f} ms "
+            f"| {ratio(result['generator_over_pipeline'])} | - | - | {taken(entry)} |"
+        )
+        yield (
+            f"| `polarlight --help` | {seconds['polarlight --help'] * 1e3:.0f} ms | - | - "
+            f"| {result['bars']['help_seconds'] * 1e3:.0f} ms | - | {taken(entry)} |"
         )
 
 

@@ -112,7 +112,7 @@ class ImageGenerator:
                 fix="Put the files of one release together.",
             )
         try:
-            with torch.device("meta"):
+            with torch.random.fork_rng(devices=[]):  # not on "meta": its initialisers import a second of compiler
                 tokenizer = VisualTokenizer(VisualTokenizerConfig(**tuples(tokenizer_card["config"])))
                 model = ImageAR(ImageARConfig(**tuples(card["config"])))
         except (KeyError, TypeError) as error:
@@ -120,8 +120,6 @@ class ImageGenerator:
                 f"The model cards in {folder} do not describe a model of this version: {error}",
                 fix="Use the release that the model came with, or train it again.",
             ) from error
-        tokenizer, model = tokenizer.to_empty(device="cpu"), model.to_empty(device="cpu")
-        model.head.reset_buffers()
         load_into(tokenizer, tokenizer_path)
         load_into(model, model_path)
         return cls(tokenizer, model, card, dtype or fast_dtype())

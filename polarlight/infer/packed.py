@@ -26,6 +26,7 @@ from ..ops.rope import rope_table
 EPS = 1e-6
 PACKED_FOR = 8  # rows the tile layout is chosen for
 DENSE_UP_TO = 96  # tokens; above, computing every expert for every token costs more than sorting them
+SMALL = 1 << 17  # numbers in a matrix up to which a row times it is faster in fp32: 17 against 27 us at 320 x 320
 
 Linear = Callable[[Tensor], Tensor]
 
@@ -112,14 +113,15 @@ class PackedMoE:
 
     def __init__(self, moe: MoE, norm: Float[Tensor, " d"], dtype: torch.dtype) -> None:
         self.moe, self.norm, self.dtype, self.eps = moe, norm.detach(), dtype, torch.tensor(EPS)
+        self.single = torch.float32 if moe.up[0].numel() <= SMALL else dtype
         self.router = (moe.router.detach().float() * self.norm).T.contiguous()
 
     @cached_property
     def apart(self) -> list[tuple[Linear, Linear]]:
         """(up, down) of every expert, then of the shared one."""
-        moe = self.moe
+        moe, dtype = self.moe, self.single
         ups, downs = [*moe.up, moe.shared.up.weight], [*moe.down, moe.shared.down.weight]
-        return [(pack(up * self.norm, self.dtype), pack(down, self.dtype)) for up, down in zip(ups, downs, strict=True)]
+        return [(pack(up * self.norm, dtype), pack(down, dtype)) for up, down in zip(ups, downs, strict=True)]
 
     @cached_property
     def together(self) -> tuple[Linear, Linear]:
@@ -144,12 +146,12 @@ class PackedMoE:
         self, x: Float[Tensor, "n d"], gates: Float[Tensor, "n k"], chosen: Int64[Tensor, "n k"]
     ) -> Float[Tensor, "n d"]:
         """Only the chosen experts, one after the other."""
+        x = x.to(self.single)
         out = swiglu(x, *self.apart[-1])
-        for row, (weights, experts) in enumerate(zip(gates.tolist(), chosen.tolist(), strict=True)):
-            one = slice(row, row + 1)
+        for row, sums, weights, experts in zip(x.split(1), out.split(1), gates.tolist(), chosen.tolist(), strict=True):
             for weight, expert in zip(weights, experts, strict=True):
-                out[one].add_(swiglu(x[one], *self.apart[expert]), alpha=weight)
-        return out
+                sums.add_(swiglu(row, *self.apart[expert]), alpha=weight)
+        return out.to(self.dtype)
 
     def every(
         self, x: Float[Tensor, "n d"], gates: Float[Tensor, "n k"], chosen: Int64[Tensor, "n k"]
