@@ -106,6 +106,7 @@ class VisualTokenizer(nn.Module):
     class Output:
         pixels: Float[Tensor, "b 3 h w"]
         latents: Float[Tensor, "b p q c"] = field(repr=False)
+        raw: Float[Tensor, "b p q c"] = field(repr=False)  # before quantisation
 
     def __init__(self, config: VisualTokenizerConfig) -> None:
         super().__init__()
@@ -115,10 +116,10 @@ class VisualTokenizer(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Output:
         """Reconstruct pictures in [-1, 1]; gradients pass the quantiser straight through."""
-        latents = self.encoder(pixels).float()
+        latents = raw = self.encoder(pixels).float()
         if self.config.levels:
             latents, _ = quantise(latents, self.config.levels)
-        return self.Output(pixels=self.decoder(latents.to(pixels.dtype)), latents=latents)
+        return self.Output(pixels=self.decoder(latents.to(pixels.dtype)), latents=latents, raw=raw)
 
     @torch.no_grad()
     def encode(self, pixels: UInt8[Tensor, "b h w 3"], dtype: torch.dtype = torch.float32) -> UInt8[Tensor, "b p q c"]:

@@ -9,16 +9,16 @@ Run it again to go on: training resumes exactly, and the last 35 % of --steps de
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from ..base.files import PACKAGE
 from ..base.seeds import stream_random, stream_seed
 from ..models.image_ar import ImageAR, ImageARConfig, image_loss
-from ..models.image_grammar import collate
+from ..models.image_grammar import Tokens, collate
 from ..models.visual_tokenizer import VisualTokenizer
-from ..models.weights import load_into, read_card
+from ..models.weights import load_into
 from ..text.vocabulary import Vocabulary
 from ..train.fuse import fused
 from ..train.loop import Batch, FitConfig, fit
@@ -28,8 +28,9 @@ from .image_examples import Examples, Mixture, choose
 from .runs import Run, activation_dtype
 from .scenes import CodedGroup, load_codes
 
-BATCH = 96
-SHARDS = {"posters": 40, "tabletop": 10, "edits": 6}
+BATCH = 64
+POOL, LANES = 4, 8
+SHARDS = {"posters": 60, "tabletop": 6, "edits": 4}
 NOT_MUON = ("tokens", "roles", "codes", "place", "router", "head.out", "head.before")
 TINY = {
     "width": 64,
@@ -71,36 +72,51 @@ class CodedScenes:
         return [(group, random.randrange(len(group.scenes))) for group in chosen]
 
 
-def make_batch(
-    number: int, scenes: dict[str, CodedScenes], examples: Examples, size: int, flops: tuple[int, int]
-) -> Batch:
-    """Batch `number`: one task and one style of caption, so that lengths agree; fewer rows where they are long.
+@dataclass(kw_only=True)
+class Batches:
+    """Batch by number. Examples are drawn in pools of one task and one style of caption, a pool makes POOL batches of like lengths,
+    and LANES pools take turns. flops: active parameters of (backbone, head)."""
 
-    flops: active parameters of (backbone, head).
-    """
-    random = stream_random(number, "image batch")
-    task, style = choose(random, examples.mixture.tasks), choose(random, examples.mixture.styles)
-    if style == "long":
-        size = size * 2 // 3
-    kind = {"edit": "edits", "reference": "reference", "control": "control"}.get(task)
-    if kind:
-        rows = scenes[kind].rows(number, kind, size * 2 // 3)
-        tokens = [examples.from_source(task, group, row, style, random) for group, row in rows]
-    else:
-        tabletop = round(size * examples.mixture.tabletop)
+    scenes: dict[str, CodedScenes]
+    examples: Examples
+    size: int
+    flops: tuple[int, int]
+    pools: dict[int, list[Tokens]] = field(default_factory=dict)
+
+    def __call__(self, number: int) -> Batch:
+        block, place = divmod(number, POOL * LANES)
+        turn, lane = divmod(place, LANES)
+        tokens = self.pool(block * LANES + lane)
+        part, size = (turn + lane) % POOL, len(tokens) // POOL
+        batch = collate(tokens[part * size : (part + 1) * size], multiple=8)
+        drawn = int((batch.cell_weight > 0).sum())
+        flops = 6.0 * (self.flops[0] * batch.ids.numel() + self.flops[1] * drawn)
+        return Batch(data=batch, units=int(batch.valid.sum()), flops=flops)
+
+    def pool(self, number: int) -> list[Tokens]:
+        """Pool `number`, sorted by length; the last few are kept."""
+        if number not in self.pools:
+            self.pools = {kept: self.pools[kept] for kept in sorted(self.pools)[-2 * LANES :]}
+            self.pools[number] = sorted(self.draw_pool(number), key=lambda tokens: tokens.ids.shape[1])
+        return self.pools[number]
+
+    def draw_pool(self, number: int) -> list[Tokens]:
+        """POOL batches' worth of examples; fewer where they are long."""
+        random, examples = stream_random(number, "image pool"), self.examples
+        task, style = choose(random, examples.mixture.tasks), choose(random, examples.mixture.styles)
+        size = self.size * 2 // 3 if style == "long" else self.size
+        kind = {"edit": "edits", "reference": "reference", "control": "control"}.get(task)
+        if kind:
+            rows = self.scenes[kind].rows(number, kind, size * 2 // 3 * POOL)
+            return [examples.from_source(task, group, row, style, random) for group, row in rows]
+        tabletop = round(size * POOL * examples.mixture.tabletop)
         rows = [
-            *scenes["posters"].rows(number, "posters", size - tabletop),
-            *scenes["tabletop"].rows(number, "tabletop", tabletop),
+            *self.scenes["posters"].rows(number, "posters", size * POOL - tabletop),
+            *self.scenes["tabletop"].rows(number, "tabletop", tabletop),
         ]
         if task == "caption":
-            tokens = [examples.caption(g.scenes[row], g.digits[row], style, random) for g, row in rows]
-        else:
-            tokens = [examples.draw(g.scenes[row], g.digits[row], g.text[row], style, random) for g, row in rows]
-    batch = collate(tokens)
-    drawn = int((batch.cell_weight > 0).sum())
-    return Batch(
-        data=batch, units=int(batch.valid.sum()), flops=6.0 * (flops[0] * batch.ids.numel() + flops[1] * drawn)
-    )
+            return [examples.caption(g.scenes[row], g.digits[row], style, random) for g, row in rows]
+        return [examples.draw(g.scenes[row], g.digits[row], g.text[row], style, random) for g, row in rows]
 
 
 def new_model(vocabulary: Vocabulary, tokenizer: VisualTokenizer, smoke: bool) -> ImageAR:
@@ -116,7 +132,7 @@ def run(run: Run) -> dict:
     tokenizer, name = tokenizer_mini.load(run)
     model = new_model(vocabulary, tokenizer, run.smoke)
     shipped = PACKAGE / "weights" / "image.safetensors"
-    if not run.smoke and shipped.exists() and read_card(shipped)["tokenizer"] == name:
+    if not run.smoke and shipped.exists():
         load_into(model, shipped)  # a new run goes on from the shipped average; state.pt, if there, takes precedence
     kinds = {"posters": 1, "tabletop": 1, "edits": 1, "reference": 1, "control": 1} if run.smoke else SHARDS
     examples = Examples(vocabulary, EVERY_TASK if run.smoke else Mixture())
@@ -126,7 +142,7 @@ def run(run: Run) -> dict:
         done, _ = fit(
             model,
             lambda model, data, random: image_loss(model, data, dtype),
-            lambda number: make_batch(number, scenes, examples, size, model.active_parameters()),
+            Batches(scenes=scenes, examples=examples, size=size, flops=model.active_parameters()),
             optimizers(model, lr=6e-3, adam_lr=3e-3, weight_decay=0.05, exclude=NOT_MUON),
             Schedule(steps=steps, warmup=min(100, steps // 4 + 1)),
             FitConfig(

@@ -14,7 +14,8 @@ from ..ops.newton_schulz import orthogonalise
 
 
 class Muon(Optimizer):
-    """Momentum, orthogonalised (Jordan et al., 2024). 3-D parameters are stacks of matrices (experts), one by one.
+    """Momentum, orthogonalised (Jordan et al., 2024). 3-D parameters are stacks of matrices (experts), one by one; 4-D ones are
+    convolutions: one matrix from all inputs of a place to all outputs.
 
     The update is scaled by 0.2 sqrt(max(m, n)), which gives it the RMS of an AdamW step (Liu et al., arXiv 2502.16982), so both
     optimizers share one learning rate and one schedule.
@@ -35,9 +36,10 @@ class Muon(Optimizer):
                 if not state:
                     state["momentum"] = torch.zeros_like(p)
                 state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                update = orthogonalise(p.grad.lerp(state["momentum"], group["momentum"]))
+                ahead = p.grad.lerp(state["momentum"], group["momentum"])
+                update = orthogonalise(ahead.flatten(1) if p.ndim == 4 else ahead)
                 p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(update, alpha=-group["lr"] * 0.2 * max(p.shape[-2:]) ** 0.5)
+                p.add_(update.view_as(p), alpha=-group["lr"] * 0.2 * max(update.shape[-2:]) ** 0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +65,13 @@ def optimizers(
     muon: bool = True,
     exclude: tuple[str, ...] = (),
 ) -> list[Optimizer]:
-    """Muon on matrices (2-D and 3-D) whose name holds none of `exclude`; AdamW without decay on the rest.
+    """Muon on matrices and convolutions (2-D to 4-D) whose name holds none of `exclude`; AdamW without decay on the rest.
 
     With muon=False the matrices too go to AdamW, at `lr`, with decay.
     """
     matrices, rest = [], []
     for name, parameter in model.named_parameters():
-        hidden = parameter.ndim in (2, 3) and not any(part in name for part in exclude)
+        hidden = parameter.ndim in (2, 3, 4) and not any(part in name for part in exclude)
         (matrices if hidden else rest).append(parameter)
     adam = {"betas": (0.9, 0.95), "eps": 1e-8, "fused": True}
     if muon:

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from .palettes import FLATS, PATTERNS, Setting, rgb, ridges_of, sky_of
 
+PERIOD = 16.0  # px of stripes, checks and dots: patterns repeat on the grid of cells
+
 
 def ridge_lines(setting: Setting, width: int, design: tuple[float, float]) -> list[np.ndarray]:
     """The height of each ridge's line at every pixel column, in design pixels from the top."""
@@ -108,7 +110,7 @@ def draw_flat(
     x = ((torch.arange(width, device=device) + 0.5) / scale).view(1, 1, -1)
     palettes = [FLATS[setting["palette"]] for setting in settings]
     first, second, margin = (column([rgb(palette[i]) for palette in palettes], device) for i in (1, 2, 3))
-    period = column([10.0 + setting["variant"] % 5 * 2 for setting in settings], device)
+    period = column([PERIOD] * len(settings), device)
     cover = pattern_cover(pattern, x, y, period, scale, design)
     canvas = first * (1 - cover) + second * cover
     side = column([setting["margin"] for setting in settings], device)
@@ -136,8 +138,8 @@ def pattern_cover(
     if pattern == "solid":
         return torch.zeros_like(y)
     if pattern == "stripes":
-        phase = (x + y) * 0.70710678 / period
-        return (((phase - phase.floor() - 0.5).abs() - 0.25) * period * scale + 0.5).clamp(0, 1)
+        phase = (x + y) / period
+        return (((phase - phase.floor() - 0.5).abs() - 0.25) * period * 0.70710678 * scale + 0.5).clamp(0, 1)
     row = (y / period).floor()
     if pattern == "checks":
         column = (x / period).floor()

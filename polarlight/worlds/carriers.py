@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from .atlas import fonts, place_glyphs, text_width
+from .atlas import MONO, draw_font, place_glyphs, text_width
 from .composite import RGB, Layer, glyph_layer
 from .palettes import mix, rgb
 from .words import draw_text
@@ -17,7 +17,9 @@ from .words import draw_text
 CARRIERS = ("post", "hanging", "billboard", "banner", "label", "price tag", "bubble", "neon", "title")
 KINDS = {"label": "label", "price tag": "price tag", "bubble": "bubble", "title": "title"}  # the rest are signs
 SMALLEST_CAP = 10.5  # design px
-LINE = 1.6  # cap heights from baseline to baseline
+LINE = 1.6  # cap heights from baseline to baseline, about
+CAPS = (11.0, 12.0, 14.5, 17.0, 20.0, 24.0, 29.0, 34.0)  # design px: type comes in sizes
+ADVANCES = (10.0, 12.0, 16.0, 20.0, 24.0)  # design px a letter of the monospaced font
 BOARDS = (  # (fill, ink, ink's name)
     ("#f8f4e9", "#22313f", "black"),
     ("#2f6b4f", "#fbf7ea", "white"),
@@ -66,6 +68,18 @@ def rise_and_fall(lines: list[str], script: str) -> tuple[float, float]:
     return (1.08 if tall else 1.02), (0.32 if low else 0.04)
 
 
+def type_size(cap: float, font: str) -> float | None:
+    """The largest cap height in design px, at most `cap`, that the font comes in; None below SMALLEST_CAP."""
+    advance = text_width("0", font)
+    sizes = (step / advance for step in ADVANCES) if font == MONO else CAPS
+    return max((size for size in sizes if SMALLEST_CAP <= size <= cap + 0.01), default=None)
+
+
+def pitch(cap: float) -> float:
+    """Design px from one baseline to the next, for a cap height in design px: whole half cells."""
+    return round(LINE * cap / 4) * 4.0
+
+
 def fit_text(
     random: Random,
     split: str,
@@ -80,7 +94,7 @@ def fit_text(
     `word` keeps to one Latin word; `wrapped` allows two lines.
     """
     script = "latin" if word or random.random() > 0.1 else "hangul"
-    font = random.choice(fonts(script))
+    font = draw_font(random, script)
     longest = max(2, min(longest, int(width / (caps[0] * 0.72))))
     for _ in range(8):
         text = draw_text(random, split=split, script=script, longest=longest)
@@ -89,15 +103,11 @@ def fit_text(
         lines = wrap(text) if wrapped and len(text) > 7 and random.random() < 0.7 else [text]
         units = max(text_width(line, font) for line in lines)
         rise, fall = rise_and_fall(lines, script)
-        high = rise + fall + LINE * (len(lines) - 1)
-        cap = min(random.triangular(caps[0], caps[1], caps[1]), width / units)
-        if len(lines) > 1:
-            cap = min(cap, caps[1] * 0.7)
-        if cap >= SMALLEST_CAP:
-            cap = round(cap, 2)
-            return Fitted(
-                text=text, lines=lines, script=script, font=font, cap=cap, width=cap * units, height=cap * high
-            )
+        most = min(random.triangular(caps[0], caps[1], caps[1]), width / units)
+        cap = type_size(min(most, caps[1] * 0.7) if len(lines) > 1 else most, font)
+        if cap is not None:
+            height = cap * (rise + fall) + pitch(cap) * (len(lines) - 1)
+            return Fitted(text=text, lines=lines, script=script, font=font, cap=cap, width=cap * units, height=height)
     return None
 
 
@@ -145,27 +155,25 @@ def carrier_layers(text: dict[str, Any], design: tuple[float, float], scale: flo
     rise, _ = rise_and_fall(text["lines"], text["script"])
     if text["carrier"] == "neon":
         layers += glyph_layers(
-            text, (x0 + x1) / 2, y0 + rise * cap, cap, mix(rgb(text["ink"]), (1, 1, 1), 0.0), soft=2.0, opacity=0.9
+            text, (x0 + x1) / 2, y0 + rise * cap, cap, rgb(text["ink"]), scale, soft=2.0, opacity=0.9
         )
         ink = mix(rgb(text["ink"]), (1.0, 1.0, 1.0), 0.25)
     else:
         ink = rgb(text["ink"])
-    return layers + glyph_layers(text, (x0 + x1) / 2, y0 + rise * cap, cap, ink)
+    return layers + glyph_layers(text, (x0 + x1) / 2, y0 + rise * cap, cap, ink, scale)
 
 
 def glyph_layers(
-    text: dict[str, Any], centre: float, baseline: float, cap: float, ink: RGB, **rest: float
+    text: dict[str, Any], centre: float, baseline: float, cap: float, ink: RGB, scale: float, **rest: float
 ) -> list[Layer]:
-    """All glyphs of a text, its lines centred."""
+    """All glyphs of a text, its lines centred; pens stand on whole design pixels, lines on half cells."""
     layers = []
     for number, line in enumerate(text["lines"]):
-        start = centre - text_width(line, text["font"]) * cap / 2
+        start = round((centre - text_width(line, text["font"]) * cap / 2) / (4 * scale)) * 4
+        foot = baseline + number * pitch(cap / scale) * scale
         for glyph, pen in place_glyphs(line, text["font"]):
-            layers.append(
-                glyph_layer(
-                    glyph, start + pen * cap, baseline + number * LINE * cap, cap, colour=ink, depth=0.3, **rest
-                )
-            )
+            x = (start + round(pen * cap / scale)) * scale
+            layers.append(glyph_layer(glyph, x, foot, cap, colour=ink, depth=0.3, **rest))
     return layers
 
 

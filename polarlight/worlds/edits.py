@@ -15,7 +15,7 @@ from random import Random
 from ..base.errors import UserError
 from ..base.seeds import stream_random
 from .atlas import text_width
-from .carriers import LINE, rise_and_fall
+from .carriers import pitch, rise_and_fall
 from .catalogue import by_name
 from .holdout import held_out_colour
 from .nouns import Group, groups, noun_phrase
@@ -271,7 +271,7 @@ def _centred_box(old: dict, new: dict, aspect: str) -> list[float]:
     rise, fall = rise_and_fall(new["lines"], new["script"])
     half = _width(new["lines"], new["font"]) * new["cap"] * high / wide / 2
     middle = (old["box"][0] + old["box"][2]) / 2
-    bottom = baseline + (fall + LINE * (len(new["lines"]) - 1)) * new["cap"]
+    bottom = baseline + fall * new["cap"] + pitch(new["cap"] * high) * (len(new["lines"]) - 1) / high
     return [round(side, 4) for side in (middle - half, baseline - rise * new["cap"], middle + half, bottom)]
 
 

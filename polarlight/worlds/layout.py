@@ -11,16 +11,17 @@ from itertools import combinations
 from random import Random
 from typing import Any
 
-from .carriers import BOARDS, NEONS, fit_text, fractions, text_spec
+from .carriers import BOARDS, NEONS, fit_text, fractions, rise_and_fall, text_spec
 from .catalogue import Entry, catalogue
 from .holdout import held_out_colour, held_out_pair, held_out_word
 from .palettes import FLATS, GROUNDS, PATTERNS, SCENERY, WALLS, Setting
-from .placement import MARGIN, Plan, Rect, draw_relations, place_objects
+from .placement import GRID, MARGIN, Plan, Rect, draw_relations, place_objects
 from .scene import COLOURS, Spec, picture_size
 
 CATEGORIES = ("single", "two", "counting", "colours", "position", "attributes", "text")
 ASPECT_WEIGHTS = {"1:1": 60, "3:2": 12, "2:3": 10, "16:9": 9, "9:16": 9}
 PAIRS = {"row": 34, "column": 34, "depth": 20, "stack": 12}  # side by side, above, behind, on; with weights
+VARIANTS = 6  # of each setting's clouds, stars, houses and the like
 SUPPORTS = ("brick wall", "oil drum", "wood", "books", "bus", "piano", "package", "office building", "ferry")
 
 
@@ -109,11 +110,11 @@ def draw_plan(random: Random, split: str, category: str | None) -> Plan:
 def draw_setting(plan: Plan) -> Setting:
     """A flat ground or a landscape."""
     random = plan.random
-    variant = random.randrange(100000)
+    variant = random.randrange(VARIANTS)
     if plan.flat:
         pattern = random.choice(("solid", "gradient")) if plan.plain else random.choice(PATTERNS)
         palette = random.choice(list(FLATS))
-        margin = 0.0 if random.random() < 0.65 else float(random.choice((3, 4, 5)))
+        margin = 0.0 if random.random() < 0.65 else float(4)
         return {
             "kind": "flat",
             "pattern": pattern,
@@ -136,7 +137,7 @@ def draw_setting(plan: Plan) -> Setting:
     if weather == "sun" and time != "day":
         weather = "clear"
     palette = random.choice(list(GROUNDS[kind]))
-    horizon = round(random.uniform(0.5, 0.66), 3)
+    horizon = round(random.choice((0.5, 0.5625, 0.625)) * plan.design[1] / GRID) * GRID / plan.design[1]
     setting = {
         "kind": kind,
         "time": time,
@@ -254,7 +255,7 @@ def place_text(plan: Plan, setting: Setting) -> tuple[dict[str, Any], Rect] | No
         return None
     board_height = fitted.height + 2 * pad * 0.85
     low = carrier in ("label", "price tag") or (carrier == "title" and random.random() < 0.35)
-    x = (wide - fitted.width + tip) / 2
+    x = round((wide - fitted.width + tip) / 2 / GRID) * GRID
     if beside:
         x = wide - MARGIN - pad - fitted.width if random.random() < 0.5 else MARGIN + pad
     top = MARGIN if carrier != "hanging" else MARGIN + 4
@@ -264,6 +265,10 @@ def place_text(plan: Plan, setting: Setting) -> tuple[dict[str, Any], Rect] | No
         top = high * random.uniform(0.3, 0.42)
     elif low:
         top = high - MARGIN - board_height
+    rise = fitted.cap * rise_and_fall(fitted.lines, fitted.script)[0]
+    top = round((top + pad * 0.85 + rise) / GRID) * GRID - rise - pad * 0.85  # the baseline lies on the grid
+    if top < 1:
+        top += GRID
     text = text_spec(fitted, carrier, x, top + pad * 0.85, plan.design, draw_ink(plan, setting, carrier))
     board = (x - pad, top, x + fitted.width + pad, top + board_height)
     if carrier != "title":

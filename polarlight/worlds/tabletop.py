@@ -158,7 +158,7 @@ def choose_object(random: Random, name: str, *, coloured: bool = False, without:
         "girth": girth,
         "x": 0.0,
         "z": 0.0,
-        "size": round(HEIGHTS[name] * random.uniform(0.9, 1.08), 4),
+        "size": round(HEIGHTS[name] * random.choice((0.92, 1.0, 1.08)), 4),
         "yaw": 0.0,
     }
 
@@ -181,15 +181,15 @@ def choose_setting(random: Random, objects: list[Spec]) -> dict[str, Any]:
     return {
         "table": table,
         "table_colour": table_colour,
-        "grain": round(random.random(), 4),
+        "grain": random.randrange(4) / 4,
         "wall": wall,
         "wall_variant": random.randrange(len(WALLS[wall])),
         "light": light,
         "side": random.choice((-1, 1)),
-        "elevation": round(random.uniform(-4, 6), 2),
+        "elevation": random.choice((-3.0, 1.0, 5.0)),
         "camera": {
-            "height": round(random.uniform(1.15, 1.8), 4),
-            "yaw": round(random.uniform(-0.11, 0.11), 4),
+            "height": random.choice((1.2, 1.45, 1.7)),
+            "yaw": random.choice((-0.08, 0.0, 0.08)),
             "ground": 0.0,
         },
     }

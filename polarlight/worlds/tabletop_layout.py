@@ -31,7 +31,7 @@ def arrange(random: Random, spec: Spec, category: str) -> bool:
             place_in_depth(random, objects, wanted)
         else:
             place_in_a_row(random, objects)
-        fill = None if spec["texts"] else random.uniform(0.78, 0.98)
+        fill = None if spec["texts"] else random.choice((0.8, 0.95))
         if fit(spec, wide, high, fill):
             break
     else:
@@ -54,11 +54,11 @@ def half_extent(aspect: str) -> tuple[float, float]:
 
 def choose_yaw(random: Random, name: str, written: bool) -> float:
     if written:
-        return round(random.uniform(-0.06, 0.06), 4)
+        return 0.0
     if name == "mug":
-        return round(random.choice((0.0, math.pi)) + random.uniform(-0.5, 0.5), 4)
+        return round(random.choice((0.0, math.pi)) + random.choice((-0.4, 0.0, 0.4)), 4)
     spread = {"cube": 0.75, "book": 0.6, "sign": 0.3}.get(name, 0.2)
-    return round(random.uniform(-spread, spread), 4)
+    return random.choice((-spread, 0.0, spread))
 
 
 def place_in_a_row(random: Random, objects: list[Spec]) -> None:
@@ -73,11 +73,11 @@ def place_in_a_row(random: Random, objects: list[Spec]) -> None:
         radius = place(item).shape.radius * item["size"]
         item["x"] = edge + radius
         if ranks:
-            item["z"] = round(first * (-1) ** turn * 0.42 + random.uniform(-0.1, 0.1), 4)
-            edge += radius * random.uniform(1.25, 1.6)
+            item["z"] = round(first * (-1) ** turn * 0.42, 4)
+            edge += radius * random.choice((1.3, 1.5))
         else:
-            item["z"] = round(random.uniform(-0.3, 0.3), 4)
-            edge += 2 * radius + GAP * random.uniform(0.6, 2.2)
+            item["z"] = random.choice((-0.2, 0.0, 0.2))
+            edge += 2 * radius + GAP * random.choice((0.8, 1.8))
     middle = edge / 2
     for item in objects:
         item["x"] = round(item["x"] - middle, 4)
@@ -88,9 +88,9 @@ def place_in_depth(random: Random, objects: list[Spec], relation: str) -> None:
     front, back = objects if relation == "in front of" else objects[::-1]
     for item, factor in ((front, 0.8), (back, 1.1)):
         item["size"] = round(HEIGHTS[item["name"]] * factor, 4)
-    shift = random.choice((-1, 1)) * random.uniform(0.3, 0.5)
-    front["x"], front["z"] = round(shift, 4), round(random.uniform(-0.75, -0.6), 4)
-    back["x"], back["z"] = round(-shift * 0.7, 4), round(random.uniform(0.45, 0.7), 4)
+    shift = random.choice((-0.4, 0.4))
+    front["x"], front["z"] = shift, -0.7
+    back["x"], back["z"] = round(-shift * 0.7, 4), 0.6
 
 
 def fit(spec: Spec, wide: float, high: float, fill: float | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from .atlas import fonts
+from .atlas import draw_font
 from .scene import ASPECTS, Spec
 from .tabletop_labels import block_size
 from .tabletop_shapes import SIGN_FOOT, shape
@@ -39,8 +39,8 @@ def write_text(random: Random, spec: Spec, split: str) -> bool:
         if attempt < 22 and two_words and " " not in words:
             continue
         lines = break_lines(random, words)
-        font = random.choice(fonts(script))
-        cap = LEAST_CAP / pixels * random.uniform(1, 1.9 if block_size(lines, font)[0] < 4 else 1.3)
+        font = draw_font(random, script)
+        cap = LEAST_CAP / pixels * random.choice((1.0, 1.3, 1.6, 1.9) if block_size(lines, font)[0] < 4 else (1.0, 1.3))
         grown = carry(random, spec, lines, font, cap)
         if grown is None:
             continue
@@ -76,7 +76,7 @@ def carry(random: Random, spec: Spec, lines: list[str], font: str, cap: float) -
         spare = min(room[0] / (carrier["girth"] * size), room[1] / size)
     else:
         need = (wide / 2 + 0.5 * PAD) * cap
-        radius = max(need / ARC, random.uniform(0.36, 0.5))
+        radius = max(need / ARC, random.choice((0.38, 0.44, 0.5)))
         stocky = (0.36, 0.4, 0.44, 0.48) if name == "bottle" else (0.42, 0.46, 0.5)
         handle = 1.0 if name == "bottle" else 1.32
         girth = random.choice([g for g in stocky if radius / g <= room[1]] or stocky[-1:])
@@ -95,7 +95,7 @@ def carry(random: Random, spec: Spec, lines: list[str], font: str, cap: float) -
     ]
     if half[1] > tallest:
         return None
-    grow = min(spare * random.uniform(0.75, 1), 1.8) if len(spec["objects"]) == 1 else 1.0
+    grow = min(spare * random.choice((0.8, 0.95)), 1.8) if len(spec["objects"]) == 1 else 1.0
     carrier["size"] = round(carrier["size"] * max(1.0, grow), 4)
     background, colour = choose_ink(random, carrier, spec)
     text = {

@@ -17,7 +17,7 @@ from polarlight.recipes.image_examples import (
     spread_order,
     touched_cells,
 )
-from polarlight.recipes.image_mini import EVERY_TASK, CodedScenes, make_batch
+from polarlight.recipes.image_mini import EVERY_TASK, LANES, POOL, Batches, CodedScenes
 from polarlight.recipes.scenes import CodedGroup
 from polarlight.text.vocabulary import Vocabulary
 from polarlight.worlds.edits import draw_edit
@@ -63,7 +63,7 @@ def one(scenes: dict[str, CodedScenes], kind: str) -> CodedGroup:
 def test_a_batch_of_every_task_has_a_finite_loss_and_gradient(scenes: dict[str, CodedScenes], task: str) -> None:
     model = image_model().train()
     examples = Examples(V, Mixture(tasks=((task, 1.0),), plan=0.5))
-    batch = make_batch(0, scenes, examples, 6, model.active_parameters())
+    batch = Batches(scenes=scenes, examples=examples, size=6, flops=model.active_parameters())(0)
     loss, metrics = image_loss(model, batch.data, torch.float32)
     loss.backward()
     assert torch.isfinite(loss)
@@ -75,15 +75,25 @@ def test_a_batch_of_every_task_has_a_finite_loss_and_gradient(scenes: dict[str, 
 
 def test_a_batch_is_a_function_of_its_number(scenes: dict[str, CodedScenes]) -> None:
     examples = Examples(V, EVERY_TASK)
-    once, again, other = (make_batch(number, scenes, examples, 6, (1, 1)).data for number in (3, 3, 4))
+    first, second = (Batches(scenes=scenes, examples=examples, size=6, flops=(1, 1)) for _ in range(2))
+    second(40)
+    once, again, other = first(3).data, second(3).data, first(4).data
     assert all(torch.equal(value, getattr(again, name)) for name, value in vars(once).items())
     assert once.ids.shape != other.ids.shape or not torch.equal(once.ids, other.ids)
 
 
+def test_a_pool_is_cut_into_batches_of_like_lengths_that_hold_it_all(scenes: dict[str, CodedScenes]) -> None:
+    batches = Batches(scenes=scenes, examples=Examples(V, Mixture()), size=6, flops=(1, 1))
+    pool = [tokens.ids.shape[1] for tokens in batches.pool(0)]
+    parts = sorted(batches(turn * LANES).data.valid.sum(1).sort().values.tolist() for turn in range(POOL))
+    assert [length for part in parts for length in part] == pool == sorted(pool)
+
+
 def test_over_many_batches_every_task_comes_up(scenes: dict[str, CodedScenes]) -> None:
     examples, seen = Examples(V, EVERY_TASK), set()
-    for number in range(40):
-        ids = make_batch(number, scenes, examples, 3, (1, 1)).data.ids
+    batches = Batches(scenes=scenes, examples=examples, size=3, flops=(1, 1))
+    for number in [block * POOL * LANES + lane for block in range(5) for lane in range(LANES)]:
+        ids = batches(number).data.ids
         seen |= {task for task, _ in EVERY_TASK.tasks if (ids == V[f"<{task}>"]).any()}
     assert seen == {task for task, _ in EVERY_TASK.tasks}
 

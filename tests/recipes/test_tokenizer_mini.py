@@ -10,7 +10,7 @@ from polarlight.base.errors import UserError
 from polarlight.models.glyph_reader import GlyphReader, GlyphReaderConfig
 from polarlight.models.visual_tokenizer import VisualTokenizer
 from polarlight.models.weights import export
-from polarlight.recipes.tokenizer_mini import edges, load_file, tokenizer_loss
+from polarlight.recipes.tokenizer_mini import RATE_WEIGHT, TEXT_WEIGHT, Learner, edges, load_file, tokenizer_loss
 
 
 def pictures() -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,7 +31,7 @@ def test_edges_are_differences_to_the_right_and_below() -> None:
 
 @pytest.mark.parametrize("reading", [True, False])
 def test_the_loss_is_finite_and_reaches_every_parameter(reading: bool) -> None:
-    model = visual_tokenizer()
+    model = Learner(visual_tokenizer())
     reader = GlyphReader(GlyphReaderConfig(glyphs=5, channels=4)).requires_grad_(False) if reading else None
     loss, metrics = tokenizer_loss(model, *pictures(), reader)
     loss.backward()
@@ -41,17 +41,18 @@ def test_the_loss_is_finite_and_reaches_every_parameter(reading: bool) -> None:
 
 
 def test_an_error_under_text_costs_more() -> None:
-    model, (pixels, text) = visual_tokenizer(), pictures()
+    model, (pixels, text) = Learner(visual_tokenizer()), pictures()
     plain, _ = tokenizer_loss(model, pixels, torch.zeros_like(text), None)
     heavy, _ = tokenizer_loss(model, pixels, torch.ones_like(text), None)
-    torch.testing.assert_close(heavy, 3 * plain)
+    rate = RATE_WEIGHT * model.prior(model.tokenizer(pixels).raw)[0].mean()
+    torch.testing.assert_close(heavy - rate, TEXT_WEIGHT * (plain - rate))
 
 
 def test_pictures_without_any_text_have_a_finite_reading_loss() -> None:
     reader = GlyphReader(GlyphReaderConfig(glyphs=5, channels=4)).requires_grad_(False)
     pixels, text = pictures()
-    _, metrics = tokenizer_loss(visual_tokenizer(), pixels, torch.zeros_like(text), reader)
-    assert metrics["glyph"] == 0
+    _, metrics = tokenizer_loss(Learner(visual_tokenizer()), pixels, torch.zeros_like(text), reader)
+    assert torch.isfinite(metrics["glyph"])
 
 
 def test_a_written_tokenizer_is_read_back_frozen_with_its_hash(tmp_path: Path) -> None:
