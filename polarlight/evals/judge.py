@@ -23,13 +23,16 @@ from ..models.weights import load_into, read_card
 from ..worlds.scene import ASPECTS, picture_size
 
 WEIGHTS = PACKAGE / "weights" / "judge.safetensors"
-TEXT = "text"  # the class of every written text; it counts as no object
+TEXT = "text"  # the name of every written text, and of no object
 THRESHOLD = 0.3  # least score of a detection; true renders pass about as often from 0.2 to 0.3, and less above
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """One thing seen: what, how surely (0..1), where (x0 y0 x1 y1, fractions, y down), of what colour and material."""
+    """One thing seen: what, how surely (0..1), where (x0 y0 x1 y1, fractions, y down).
+
+    `colour` and `material` are the likeliest ones, of things that have no clear one too.
+    """
 
     name: str
     score: float
@@ -70,7 +73,10 @@ class Judge:
 
     @torch.inference_mode()
     def detect(self, pixels: UInt8[Tensor, "b h w 3"]) -> list[list[Detection]]:
-        """What each picture shows, surest first. Pictures of other sizes than the 128 px family are resized to it."""
+        """The objects of each picture, then its texts, both surest first.
+
+        Pictures of other sizes than the 128 px family are resized to it.
+        """
         prediction = self.detector(to_family(pixels).to(self.dtype))
         return [self._name(found) for found in decode(prediction, threshold=self.threshold)]
 
@@ -89,17 +95,18 @@ class Judge:
 
     def _name(self, found: Found) -> list[Detection]:
         config = self.detector.config
-        rows = zip(*(part.tolist() for part in found), strict=True)
+        rows = zip(*(part.tolist() for part in found[:5]), strict=True)
+        written = zip(found.text_scores.tolist(), found.texts.tolist(), strict=True)
         return [
             Detection(
                 name=config.classes[name],
                 score=score,
                 box=tuple(box),
-                colour=(*config.colours, None)[colour],
-                material=(*config.materials, None)[material],
+                colour=config.colours[colour],
+                material=config.materials[material],
             )
             for score, name, box, colour, material in rows
-        ]
+        ] + [Detection(name=TEXT, score=score, box=tuple(box)) for score, box in written]
 
 
 def to_family(pixels: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 y x"]:

@@ -41,8 +41,8 @@ class ImageARConfig:
     dense_hidden: int = 960
     experts: int = 8
     top_k: int = 2
-    expert_hidden: int = 160
-    shared_hidden: int = 320
+    expert_hidden: int = 128
+    shared_hidden: int = 384
     head_hidden: int = 128
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,8 @@ def load_into(model: nn.Module, path: Path) -> None:
             f"The weights file {path} is damaged or belongs to another model: {str(error).splitlines()[0]}",
             fix="Restore it from where it came from, or train it again.",
         ) from error
+
+
+def made_for(path: Path, config: Any) -> bool:
+    """Whether there are weights at `path` whose card names this config (a dataclass)."""
+    return path.exists() and read_card(path)["config"] == json.loads(json.dumps(asdict(config)))

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..ops.moe import experts_gathered, experts_sorted, load_balance_loss, route
+from ..ops.moe import expert_load, experts_dense, experts_gathered, experts_sorted, load_balance_loss, route
 from .layers import SwiGLU
 
 GATHER_BELOW = (
@@ -45,12 +45,14 @@ class MoE(nn.Module):
         few = flat.shape[0] < GATHER_BELOW and not torch.is_grad_enabled()
         if few:
             routed = experts_gathered(flat, gates * self.scale, chosen, self.up, self.down)
+        elif flat.is_cuda and torch.is_grad_enabled():
+            routed = experts_dense(flat, gates * self.scale, chosen, self.up, self.down)
         else:
             multiple = ROUND_ROWS if torch.is_grad_enabled() else 1
             routed = experts_sorted(flat, gates * self.scale, chosen, self.up, self.down, multiple)
         losses = logits.new_zeros(2)
         if self.training:
-            self.load += torch.bincount(chosen.flatten(), minlength=self.load.numel())
+            self.load += expert_load(chosen, self.load.numel())
             losses = torch.stack((load_balance_loss(scores, chosen), logits.logsumexp(-1).square().mean()))
         return (routed + self.shared(flat)).view_as(x), losses
 

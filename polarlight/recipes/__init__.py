@@ -15,6 +15,7 @@ RECIPES = {
     "tokenizer-smoke": "a tiny tokenizer on a handful of scenes (under a minute)",
     "image-mini": "the image model (hours; chunks by --minutes, resumed exactly)",
     "image-smoke": "a tiny image model on every task (under two minutes)",
+    "image-gpu": "the image model on one GPU, from scenes rendered while it trains (minutes)",
     "image-export": "ship the averaged weights of image-mini and its tokenizer in the package",
     "judge-mini": "the detector that judges pictures (15 minutes)",
 }
@@ -41,7 +42,7 @@ def run(
     from .runs import Run, activation_dtype
 
     stem, _, size = name.rpartition("-")
-    module = import_module(f".{stem}_{'export' if size == 'export' else 'mini'}", __name__)
+    module = import_module(f".{stem}_{size if size in ('export', 'gpu') else 'mini'}", __name__)
     peak = gemm_peak(activation_dtype()) if name == "image-mini" else None
     settings = Run(
         folder=folder,

@@ -18,7 +18,7 @@ from ..base.seeds import stream_random, stream_seed
 from ..models.image_ar import ImageAR, ImageARConfig, image_loss
 from ..models.image_grammar import Tokens, collate
 from ..models.visual_tokenizer import VisualTokenizer
-from ..models.weights import load_into
+from ..models.weights import load_into, made_for
 from ..text.vocabulary import Vocabulary
 from ..train.fuse import fused
 from ..train.loop import Batch, FitConfig, fit
@@ -132,7 +132,7 @@ def run(run: Run) -> dict:
     tokenizer, name = tokenizer_mini.load(run)
     model = new_model(vocabulary, tokenizer, run.smoke)
     shipped = PACKAGE / "weights" / "image.safetensors"
-    if not run.smoke and shipped.exists():
+    if not run.smoke and made_for(shipped, model.config):
         load_into(model, shipped)  # a new run goes on from the shipped average; state.pt, if there, takes precedence
     kinds = {"posters": 1, "tabletop": 1, "edits": 1, "reference": 1, "control": 1} if run.smoke else SHARDS
     examples = Examples(vocabulary, EVERY_TASK if run.smoke else Mixture())

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from ..base.files import atomic_path
 from ..base.seeds import stream_random
-from ..evals.judge import TEXT
 from ..models.detector import DetectorConfig, Truth
 from ..worlds.atlas import ROTATIONS, extent
 from ..worlds.catalogue import Entry, catalogue, tile_index
@@ -29,8 +28,9 @@ from ..worlds.tabletop import MATERIALS, Tabletop
 FIRST_SEED = 500_000_000  # evaluation starts at 1_000_000_000
 SHARD = 256  # scenes, about 13 MB of pixels
 RENDER_AT_ONCE = 32
-CROWD_CELLS = (28, 34, 42, 56)  # px, sides of the squares that a crowded picture is divided into
+CROWD_CELLS = (30, 36, 42, 50, 60, 80, 96, 112)  # px, sides of the squares that a crowded picture is divided into
 MOST = 16  # objects of a crowd
+POSTERS = (None, None, "colours", "attributes")  # categories by turns: a thing in an odd colour is the hardest to name
 
 
 class Labelled(NamedTuple):
@@ -41,10 +41,10 @@ class Labelled(NamedTuple):
 
 
 def judge_config() -> DetectorConfig:
-    """Every name of both worlds, and writing."""
+    """Every name of both worlds."""
     names = sorted({entry.name for entry in catalogue()} | set(MATERIALS))
     materials = sorted({material for choices in MATERIALS.values() for material in choices})
-    return DetectorConfig(classes=(*names, TEXT), colours=COLOURS, materials=tuple(materials))
+    return DetectorConfig(classes=tuple(names), colours=COLOURS, materials=tuple(materials))
 
 
 def world_of(kind: str) -> World:
@@ -55,7 +55,8 @@ def draw_spec(kind: str, seed: int) -> Spec:
     """The scene of a seed: of kind "posters", "tabletop" or "crowds"."""
     if kind == "crowds":
         return crowded(stream_random(seed, "judge crowd"), Posters().sample(seed, "train", "single").spec)
-    return world_of(kind).sample(seed, "heldout" if seed % 2 else "train").spec
+    category = POSTERS[seed // 2 % len(POSTERS)] if kind == "posters" else None
+    return world_of(kind).sample(seed, "heldout" if seed % 2 else "train", category).spec
 
 
 def crowded(random: Random, spec: Spec) -> Spec:
@@ -65,12 +66,14 @@ def crowded(random: Random, spec: Spec) -> Spec:
     """
     high, wide = picture_size(spec["aspect"])
     side = random.choice(CROWD_CELLS)
-    cells = [(column, row) for row in range(high // side) for column in range(wide // side)]
+    rows, columns = high // side, wide // side
+    left, top = random.uniform(0, wide - columns * side), random.uniform(0, high - rows * side)
+    cells = [(left + column * side, top + row * side) for row in range(rows) for column in range(columns)]
     chosen = random.sample(cells, min(len(cells), random.randint(2, MOST)))
     objects = []
-    for column, row in chosen:
+    for corner in chosen:
         size = side * random.uniform(0.8, 1.05)
-        x, y = (side * (index + 0.5 + random.uniform(-0.1, 0.1)) for index in (column, row))
+        x, y = (edge + side * random.uniform(0.4, 0.6) for edge in corner)
         objects.append(pictograph(random, random.choice(catalogue()), (x, y), size, (wide, high)))
     return {**spec, "objects": objects, "texts": [], "relations": []}
 
@@ -78,11 +81,11 @@ def crowded(random: Random, spec: Spec) -> Spec:
 def pictograph(
     random: Random, entry: Entry, centre: tuple[float, float], size: float, picture: tuple[int, int]
 ) -> Spec:
-    """One object of `size` px about a centre in px; half of what can be painted is."""
+    """One object of `size` px about a centre in px; most of what can be painted is."""
     rotation, flip = random.choice((0, *ROTATIONS)), random.random() < 0.5
     reach = extent(tile_index()[entry.name], rotation, flip)
     corners = [(centre[i % 2] + reach[i] * size) / picture[i % 2] for i in range(4)]
-    painted = entry.paintable and random.random() < 0.5
+    painted = entry.paintable and random.random() < 0.85
     return {
         "name": entry.name,
         "box": corners,
@@ -108,21 +111,18 @@ def label(config: DetectorConfig, world: World, specs: Sequence[Spec]) -> Iterat
 
 def truth_of(config: DetectorConfig, specs: Sequence[Spec], boxes: Tensor) -> Truth:
     """The visible objects (`boxes` b n 4 as rendered) and the texts of each picture; hidden objects are left out."""
-    most = max(1, *(len(spec["objects"]) + len(spec["texts"]) for spec in specs))
-    truth = Truth(
-        torch.zeros(len(specs), most, 4),
-        torch.full((len(specs), most), -1),
-        torch.full((len(specs), most), len(config.colours)),
-        torch.full((len(specs), most), len(config.materials)),
-    )
+    most, written = (max(1, *(len(spec[key]) for spec in specs)) for key in ("objects", "texts"))
+    unknown = torch.full((3, len(specs), most), -1)
+    truth = Truth(torch.zeros(len(specs), most, 4), *unknown, torch.zeros(len(specs), written, 4))
     index_of = {name: index for index, name in enumerate(config.classes)}
     for b, spec in enumerate(specs):
-        things = [(thing, thing["name"], boxes[b, n]) for n, thing in enumerate(spec["objects"])]
-        things += [(text, TEXT, torch.tensor(text["box"])) for text in spec["texts"]]
-        for n, (thing, name, box) in enumerate(things):
+        for n, text in enumerate(spec["texts"]):
+            truth.texts[b, n] = torch.tensor(text["box"])
+        for n, thing in enumerate(spec["objects"]):
+            box = boxes[b, n]
             if (box[2:] <= box[:2]).any():
                 continue
-            truth.boxes[b, n], truth.names[b, n] = box, index_of[name]
+            truth.boxes[b, n], truth.names[b, n] = box, index_of[thing["name"]]
             if thing.get("colour"):
                 truth.colours[b, n] = config.colours.index(thing["colour"])
             if thing.get("material"):
@@ -149,12 +149,11 @@ def load_shard(folder: Path, kind: str, index: int) -> dict[tuple[int, int], Lab
 
 def join(parts: Sequence[Labelled]) -> Labelled:
     """Pictures of one shape in one batch; truths are padded to the most objects of any."""
-    most = max(part.truth.names.shape[1] for part in parts)
 
-    def padded(values: Tensor, empty: float) -> Tensor:
-        filler = torch.full((len(values), most - values.shape[1], *values.shape[2:]), empty, dtype=values.dtype)
-        return torch.cat([values, filler], dim=1)
+    def stacked(fields: Sequence[Tensor], empty: float) -> Tensor:
+        most = max(field.shape[1] for field in fields)
+        fillers = [torch.full((len(f), most - f.shape[1], *f.shape[2:]), empty, dtype=f.dtype) for f in fields]
+        return torch.cat([torch.cat(pair, dim=1) for pair in zip(fields, fillers, strict=True)])
 
-    empty = (0, -1, 0, 0)
-    fields = zip(*(map(padded, part.truth, empty) for part in parts), strict=True)
-    return Labelled(torch.cat([part.pixels for part in parts]), Truth(*(torch.cat(field) for field in fields)))
+    truth = Truth(*map(stacked, zip(*(part.truth for part in parts), strict=True), (0, -1, -1, -1, 0)))
+    return Labelled(torch.cat([part.pixels for part in parts]), truth)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count as count_up
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
+from ..base.errors import UserError
 from ..base.files import atomic_path
 from ..base.seeds import stream_seed
 from ..models.visual_tokenizer import VisualTokenizer
@@ -90,12 +92,22 @@ def make_shard(kind: str, index: int, count: int) -> dict[str, Group]:
     by_aspect: dict[tuple[str, str], list] = {}
     for seed in seeds:  # scenes that no plain shard draws: posters, and one in four tabletop
         name = "tabletop" if seed % 4 == 0 else "posters"
-        scene = world_of(name).sample(stream_seed(seed, kind) % 2**40 + 2**40)
+        tries = (world_of(name).sample(stream_seed(seed, kind, n) % 2**40 + 2**40) for n in count_up())
+        scene = next(scene for scene in tries if kind != "edits" or allows_edits(scene, seed))
         by_aspect.setdefault((scene.spec["aspect"], name), []).append((seed, scene))
     parts: dict[str, list[Group]] = {}
     for (aspect, name), pairs in by_aspect.items():
         parts.setdefault(aspect, []).append(maker(world_of(name), aspect, pairs))
     return {aspect: _join(groups) for aspect, groups in parts.items()}
+
+
+def allows_edits(scene: Scene, seed: int) -> bool:
+    """Whether anything in the scene can be changed: a lone text that no other word fits cannot."""
+    try:
+        draw_edit(scene, seed)
+    except UserError:
+        return False
+    return True
 
 
 def _make_scenes(kind: str, seeds: range) -> dict[str, Group]:

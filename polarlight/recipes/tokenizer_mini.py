@@ -8,7 +8,6 @@ that the codes cost a small model that learns beside them. No pretrained network
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from ..base.seeds import stream_random, stream_seed
 from ..models.code_prior import CodePrior
 from ..models.glyph_reader import GlyphReader
 from ..models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig, to_signed
-from ..models.weights import export, load_into, read_card
+from ..models.weights import export, load_into, made_for, read_card
 from ..ops.streams import stream
 from ..train.loop import Batch, FitConfig, fit
 from ..train.optim import Schedule, optimizers
@@ -116,7 +115,7 @@ def run(run: Run, config: VisualTokenizerConfig | None = None) -> dict:
     torch.manual_seed(stream_seed(0, "tokenizer weights"))
     model = Learner(VisualTokenizer(config or (TINY if run.smoke else SHIPPED)))
     shipped = PACKAGE / "weights" / "tokenizer.safetensors"
-    if not run.smoke and shipped.exists() and read_card(shipped)["config"] == json_of(model.tokenizer.config):
+    if not run.smoke and made_for(shipped, model.tokenizer.config):
         load_into(model.tokenizer, shipped)  # state.pt, if there, takes precedence
     dtype = activation_dtype()
     reader_folder = run.sibling("glyph-mini")
@@ -142,11 +141,6 @@ def run(run: Run, config: VisualTokenizerConfig | None = None) -> dict:
     card = {"model": "visual tokenizer", "recipe": run.folder.name, "steps": done, "config": asdict(tokenizer.config)}
     ema.swap(model)
     return export(tokenizer, path, card | {"parameters": sum(p.numel() for p in tokenizer.parameters())})
-
-
-def json_of(config: VisualTokenizerConfig) -> dict:
-    """The config as a card holds it."""
-    return json.loads(json.dumps(asdict(config)))
 
 
 def place(run: Run) -> Path:

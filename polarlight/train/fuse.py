@@ -12,6 +12,7 @@ from torch import nn
 from ..models.image_ar import DigitHead
 from ..nn.attention import SelfAttention
 from ..nn.layers import RMSNorm, SwiGLU
+from ..nn.moe import MoE
 
 FUSED = (SelfAttention, SwiGLU, RMSNorm, DigitHead)
 
@@ -25,8 +26,8 @@ def can_compile() -> bool:
 def fused(model: nn.Module) -> Iterator[None]:
     """Compile the modules of FUSED that stand in `model`, outermost first; undone on exit.
 
-    Mixture-of-experts dispatch stays eager (its shapes depend on the data). Where there is no compiler nothing is changed: the
-    numbers agree to rounding either way, only the speed differs (about 1.2x on two cores).
+    On a CPU mixture-of-experts dispatch stays eager (its shapes depend on the data). Where there is no compiler nothing is
+    changed: the numbers agree to rounding either way, only the speed differs (about 1.2x on two cores).
     """
     if not can_compile():
         yield
@@ -35,7 +36,7 @@ def fused(model: nn.Module) -> Iterator[None]:
 
     def visit(module: nn.Module) -> None:
         for child in module.children():
-            if isinstance(child, FUSED):
+            if isinstance(child, FUSED) or (isinstance(child, MoE) and next(child.parameters()).is_cuda):
                 child.forward = torch.compile(child.forward, dynamic=True)  # type: ignore[method-assign]
                 changed.append(child)
             else:

@@ -91,9 +91,9 @@ def fit_text(
 ) -> Fitted | None:
     """Draw a text that fits `width` at a cap height within `caps`, or None after some tries.
 
-    `word` keeps to one Latin word; `wrapped` allows two lines.
+    `word` keeps to one word; `wrapped` allows two lines.
     """
-    script = "latin" if word or random.random() > 0.1 else "hangul"
+    script = "latin" if random.random() > 0.1 else "hangul"
     font = draw_font(random, script)
     longest = max(2, min(longest, int(width / (caps[0] * 0.72))))
     for _ in range(8):

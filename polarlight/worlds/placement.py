@@ -35,7 +35,7 @@ class Plan:
     flat: bool = False
     plain: bool = False  # a quiet setting
     text: bool = False
-    word: bool = False  # the text is one Latin word
+    word: bool = False  # the text is one word
     pair: str | None = None  # two objects in a clear relation, one of PAIRS
     design: tuple[float, float] = (128.0, 128.0)
     aspect: str = "1:1"

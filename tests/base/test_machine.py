@@ -81,4 +81,5 @@ def test_bfloat16_is_fast_with_amx_or_avx512_bf16_and_not_otherwise() -> None:
 def test_without_programs_and_fonts_every_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("polarlight.base.machine.FONT_FOLDERS", ())
+    monkeypatch.setattr("polarlight.base.machine.POSTGRES", "/nowhere")
     assert missing_packages() == list(DEBIAN_PACKAGES)

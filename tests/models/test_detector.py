@@ -9,6 +9,7 @@ from polarlight.models.detector import (
     box_iou,
     decode,
     detection_loss,
+    encode_boxes,
     focal_loss,
     heat,
     normalise,
@@ -16,7 +17,7 @@ from polarlight.models.detector import (
 )
 
 CONFIG = DetectorConfig(
-    classes=("cat", "dog", "text"),
+    classes=("cat", "dog", "cow"),
     colours=("red", "blue"),
     materials=("glass",),
     fine_channels=8,
@@ -31,37 +32,40 @@ def tiny() -> Detector:
     return Detector(CONFIG)
 
 
-def truth_of(*things: tuple[list[float], int]) -> Truth:
-    """One picture's truth from (box, name) pairs; colours are red, materials none."""
+def truth_of(*things: tuple[list[float], int], texts: tuple[list[float], ...] = ()) -> Truth:
+    """One picture's truth from (box, name) pairs and text boxes; colours are red, materials unknown."""
     count = len(things)
     return Truth(
         torch.tensor([[box for box, _ in things]]),
         torch.tensor([[name for _, name in things]]),
         torch.zeros(1, count, dtype=torch.long),
-        torch.ones(1, count, dtype=torch.long),
+        torch.full((1, count), -1),
+        torch.tensor([list(texts)]).reshape(1, len(texts), 4) if texts else torch.zeros(1, 1, 4),
     )
 
 
 def perfect(truth: Truth, high: int, wide: int) -> Prediction:
     """The prediction that says exactly what `truth` says, at the centre cells."""
-    hottest, owner = heat(truth, high, wide)
-    shape = (1, high, wide)
+    scale = torch.tensor([wide, high])
     prediction = Prediction(
-        torch.full(shape, -9.0),
-        torch.zeros(1, 3, high, wide),
+        torch.full((1, high, wide), -9.0),
+        *(torch.zeros(1, channels, high, wide) for channels in (3, 4, 2, 1)),
+        torch.full((1, high, wide), -9.0),
         torch.zeros(1, 4, high, wide),
-        torch.zeros(1, 3, high, wide),
-        torch.zeros(1, 2, high, wide),
     )
-    for _, row, column in (hottest > 0.999).nonzero().tolist():
-        thing = owner[0, row, column]
-        x0, y0, x1, y1 = (truth.boxes[0, thing] * torch.tensor([wide, high, wide, high])).tolist()
-        box = torch.tensor([(x0 + x1) / 2 - column - 0.5, (y0 + y1) / 2 - row - 0.5, x1 - x0, y1 - y0])
-        prediction.centre[0, row, column] = 9.0
-        prediction.name[0, truth.names[0, thing], row, column] = 20.0
-        prediction.box[0, :, row, column] = torch.cat([box[:2], box[2:].log()])
-        prediction.colour[0, truth.colours[0, thing], row, column] = 20.0
-        prediction.material[0, truth.materials[0, thing], row, column] = 20.0
+    for centre, code, boxes in (
+        (prediction.centre, prediction.box, truth.boxes),
+        (prediction.text, prediction.text_box, truth.texts),
+    ):
+        hottest, owner = heat(boxes, high, wide)
+        for row, column in (hottest[0] > 0.999).nonzero().tolist():
+            thing = owner[0, row, column]
+            centre[0, row, column] = 9.0
+            at = torch.tensor([row]), torch.tensor([column])
+            code[0, :, row, column] = encode_boxes(boxes[0, thing][None], *at, scale)[0]
+            if boxes is truth.boxes:
+                prediction.name[0, truth.names[0, thing], row, column] = 20.0
+                prediction.colour[0, truth.colours[0, thing], row, column] = 20.0
     return prediction
 
 
@@ -70,8 +74,8 @@ def test_there_is_one_cell_for_every_8_pixels_of_any_aspect(height, width):
     prediction = tiny()(torch.zeros(2, 3, height, width))
     cells = (height // 8, width // 8)
     assert prediction.centre.shape == (2, *cells)
-    assert [part.shape[1] for part in prediction[1:]] == [3, 4, 3, 2]
-    assert all(part.shape[2:] == cells for part in prediction[1:])
+    assert [part.shape[1] for part in prediction if part.ndim == 4] == [3, 4, 2, 1, 4]
+    assert all(part.shape[-2:] == cells for part in prediction)
 
 
 def test_predictions_are_fp32_when_the_pictures_are_bf16():
@@ -92,7 +96,7 @@ def test_pixels_become_minus_one_to_one():
 
 
 def test_heat_is_one_at_a_centre_cell_and_falls_off():
-    hottest, owner = heat(truth_of(([0.25, 0.25, 0.5, 0.75], 0), ([0.7, 0.7, 0.9, 0.9], 1)), 16, 16)
+    hottest, owner = heat(torch.tensor([[[0.25, 0.25, 0.5, 0.75], [0.7, 0.7, 0.9, 0.9]]]), 16, 16)
     assert hottest[0, 8, 6] == 1
     assert 0 < hottest[0, 8, 7] < 1
     assert hottest[0, 9, 6] > hottest[0, 8, 7]  # the box is taller than wide, and so is its bump
@@ -101,7 +105,7 @@ def test_heat_is_one_at_a_centre_cell_and_falls_off():
 
 
 def test_padding_warms_no_cell():
-    hottest, _ = heat(truth_of(([0.2, 0.2, 0.6, 0.6], -1)), 16, 16)
+    hottest, _ = heat(torch.zeros(1, 2, 4), 16, 16)
     assert hottest.max() == 0
 
 
@@ -115,7 +119,7 @@ def test_the_focal_loss_is_least_where_the_map_is_right():
 
 
 def test_a_near_miss_costs_less_than_a_far_one():
-    target = heat(truth_of(([0.25, 0.25, 0.75, 0.75], 0)), 8, 8)[0]
+    target = heat(torch.tensor([[[0.25, 0.25, 0.75, 0.75]]]), 8, 8)[0]
     near, far = torch.full((1, 8, 8), -8.0), torch.full((1, 8, 8), -8.0)
     near[0, 4, 5], far[0, 0, 0] = 4.0, 4.0
     assert focal_loss(near, target) < focal_loss(far, target)
@@ -130,7 +134,9 @@ def test_the_loss_of_a_perfect_prediction_is_almost_nothing():
 
 def test_gradients_reach_every_weight():
     model = tiny()
-    loss, _ = detection_loss(model(torch.randn(1, 3, 64, 64)), truth_of(([0.2, 0.2, 0.7, 0.7], 1)))
+    truth = truth_of(([0.2, 0.2, 0.7, 0.7], 1), texts=([0.1, 0.1, 0.4, 0.2],))
+    truth = truth._replace(materials=torch.tensor([[0]]))
+    loss, _ = detection_loss(model(torch.randn(1, 3, 64, 64)), truth)
     loss.backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
 
@@ -150,13 +156,30 @@ def test_decoding_returns_the_boxes_that_were_encoded():
     torch.testing.assert_close(found.boxes[order], truth.boxes[0])
     assert found.names[order].tolist() == [0, 1]
     assert found.colours.tolist() == [0, 0]
-    assert found.materials.tolist() == [1, 1]
+    assert len(found.texts) == 0
+
+
+def test_a_text_is_found_on_the_thing_that_carries_it():
+    box = [0.3, 0.3, 0.7, 0.7]
+    (found,) = decode(perfect(truth_of((box, 1), texts=(box,)), 16, 16))
+    assert found.names.tolist() == [1]
+    torch.testing.assert_close(found.texts, torch.tensor([box]))
+
+
+def test_unknown_colours_teach_nothing():
+    model, pictures = tiny(), torch.randn(1, 3, 64, 64)
+    truth = truth_of(([0.2, 0.2, 0.7, 0.7], 1))._replace(colours=torch.tensor([[-1]]))
+    loss, metrics = detection_loss(model(pictures), truth)
+    loss.backward()
+    assert metrics["colour"] == 0
+    first = 1 + 3 + 4
+    assert model.head.weight.grad[first : first + 2].abs().sum() == 0
 
 
 def test_of_two_neighbouring_peaks_the_surer_is_kept():
     truth = truth_of(([0.4, 0.4, 0.6, 0.6], 0))
     prediction = perfect(truth, 16, 16)
-    prediction.centre[0, 8, 9], prediction.name[0, 1, 8, 9] = 3.0, 20.0
+    prediction.centre[0, 8, 9], prediction.name[0, 1, 8, 9] = 3.0, 20.0  # beside the true centre at 8, 8
     (found,) = decode(prediction)
     assert found.names.tolist() == [0]
 

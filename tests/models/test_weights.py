@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from tiny import codes, drawing, image_model, visual_tokenizer
 
 from polarlight.base.errors import UserError
 from polarlight.models.image_ar import causal_mask
-from polarlight.models.weights import export, load_into, quantise, read_card, record
+from polarlight.models.visual_tokenizer import VisualTokenizerConfig
+from polarlight.models.weights import export, load_into, made_for, quantise, read_card, record
 
 
 @pytest.mark.parametrize("shape", [(7, 30), (5, 4, 3, 3), (3, 6, 10)])
@@ -108,3 +110,11 @@ def test_recorded_fields_join_the_card(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.safetensors"
     card = export(visual_tokenizer(), path, {"steps": 3})
     assert record(path, scores={"psnr": 24.2}) == read_card(path) == {**card, "scores": {"psnr": 24.2}}
+
+
+def test_weights_are_made_for_the_config_on_their_card(tmp_path: Path) -> None:
+    path, model = tmp_path / "model.safetensors", visual_tokenizer()
+    assert not made_for(path, model.config)
+    export(model, path, {"config": asdict(model.config)})
+    assert made_for(path, model.config)
+    assert not made_for(path, VisualTokenizerConfig(levels=(4, 4)))

@@ -24,13 +24,13 @@ CONFIG = judge_config()
 
 
 def truth(boxes: list, names: list[int]) -> Truth:
-    count = torch.zeros(1, len(names), dtype=torch.long)
-    return Truth(torch.tensor([boxes]), torch.tensor([names]), count, count)
+    unknown = torch.full((1, len(names)), -1)
+    return Truth(torch.tensor([boxes]), torch.tensor([names]), unknown, unknown, torch.zeros(1, 1, 4))
 
 
 def test_the_judge_knows_every_name_once():
     assert len(set(CONFIG.classes)) == len(CONFIG.classes)
-    assert {"cat", "bottle", "text"} <= set(CONFIG.classes)
+    assert {"cat", "bottle"} <= set(CONFIG.classes)
 
 
 def test_a_crowd_is_a_function_of_its_seed():
@@ -53,7 +53,8 @@ def test_truth_names_objects_texts_and_attributes():
     ((_, part),) = label(CONFIG, world_of("tabletop"), [spec])
     count = len(spec["objects"])
     names = [CONFIG.classes[index] for index in part.truth.names[0].tolist()]
-    assert names == [thing["name"] for thing in spec["objects"]] + ["text"]
+    assert names == [thing["name"] for thing in spec["objects"]]
+    assert part.truth.texts[0].tolist() == [pytest.approx(text["box"]) for text in spec["texts"]]
     materials = [CONFIG.materials[index] for index in part.truth.materials[0].tolist()[:count]]
     assert materials == [thing["material"] for thing in spec["objects"]]
 
@@ -98,25 +99,39 @@ def test_a_batch_is_a_function_of_its_number(tmp_path, monkeypatch):
     load_shard.cache_clear()
 
 
-def test_scores_count_names_places_and_attributes():
-    cat, red, glass = CONFIG.classes.index("cat"), CONFIG.colours.index("red"), len(CONFIG.materials)
-    box = [0.1, 0.1, 0.5, 0.5]
-    single = Truth(torch.tensor([box]), torch.tensor([cat]), torch.tensor([red]), torch.tensor([glass]))
+def one_cat(box: list[float]) -> Truth:
+    """A red cat of no known material, and a text at the top."""
+    cat, red = CONFIG.classes.index("cat"), CONFIG.colours.index("red")
+    numbers = (torch.tensor([number]) for number in (cat, red, -1))
+    return Truth(torch.tensor([box]), *numbers, torch.tensor([[0.0, 0.0, 1.0, 0.2]]))
+
+
+def tally_of(seen: list[Detection], single: Truth) -> dict[str, list[bool]]:
     tally: dict[str, list[bool]] = {"recall": [], "precision": [], "colour": [], "material": [], "text_recall": []}
-    seen = [
-        Detection(name="cat", score=0.9, box=tuple(box), colour="blue"),
-        Detection(name="dog", score=0.8, box=tuple(box)),
-    ]
     score_picture(CONFIG, seen, single, tally)
-    assert tally == {"recall": [True], "precision": [True, False], "colour": [False], "material": [], "text_recall": []}
+    return tally
+
+
+def test_scores_count_names_places_and_attributes():
+    box = (0.1, 0.3, 0.5, 0.7)
+    seen = [
+        Detection(name="cat", score=0.9, box=box, colour="blue", material="glass"),
+        Detection(name="dog", score=0.8, box=box, colour="red", material="glass"),
+        Detection(name="text", score=0.8, box=(0.0, 0.02, 1.0, 0.2)),
+    ]
+    assert tally_of(seen, one_cat(list(box))) == {
+        "recall": [True],
+        "precision": [True, False],
+        "colour": [False],
+        "material": [],
+        "text_recall": [True],
+    }
 
 
 def test_a_thing_in_the_wrong_place_is_not_found():
-    cat = CONFIG.classes.index("cat")
-    single = Truth(torch.tensor([[0.1, 0.1, 0.3, 0.3]]), torch.tensor([cat]), torch.tensor([11]), torch.tensor([4]))
-    tally: dict[str, list[bool]] = {"recall": [], "precision": [], "colour": [], "material": [], "text_recall": []}
-    score_picture(CONFIG, [Detection(name="cat", score=0.9, box=(0.6, 0.6, 0.9, 0.9))], single, tally)
+    tally = tally_of([Detection(name="cat", score=0.9, box=(0.6, 0.6, 0.9, 0.9))], one_cat([0.1, 0.3, 0.3, 0.5]))
     assert tally["recall"] == [False]
+    assert tally["text_recall"] == [False]
 
 
 def test_an_untrained_judge_finds_nothing():

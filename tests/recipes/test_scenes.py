@@ -6,8 +6,18 @@ import pytest
 import torch
 from tiny import visual_tokenizer
 
+from polarlight.base.seeds import stream_seed
 from polarlight.recipes.runs import Run
-from polarlight.recipes.scenes import Group, load_codes, load_shard, make_shard, pick, render_all, world_of
+from polarlight.recipes.scenes import (
+    Group,
+    allows_edits,
+    load_codes,
+    load_shard,
+    make_shard,
+    pick,
+    render_all,
+    world_of,
+)
 from polarlight.worlds.scene import picture_size
 
 
@@ -78,3 +88,13 @@ def test_runs_share_scenes_with_their_siblings(tmp_path: Path) -> None:
     assert run.scenes == run.sibling("tokenizer-mini").parent / "scenes" == tmp_path / "scenes"
     assert smoke.scenes != run.scenes
     assert smoke.shard_size < run.shard_size
+
+
+def test_a_scene_that_nothing_can_change_makes_way_for_another() -> None:
+    seed = 2439
+    first = world_of("posters").sample(stream_seed(seed, "edits") % 2**40 + 2**40)
+    assert not allows_edits(first, seed)
+    (group,) = make_shard("edits", seed, 1).values()
+    assert group.scenes[0].seed == seed
+    assert group.notes is not None
+    assert group.notes[0]["instruction"]
