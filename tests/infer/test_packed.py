@@ -5,7 +5,7 @@ import torch
 from tiny import captioning, codes, drawing, image_model
 from torch import Tensor
 
-from polarlight.infer.packed import PackedHead, PackedImageAR, PackedMoE, pack
+from polarlight.infer.packed import NARROW, PackedHead, PackedImageAR, PackedMoE, pack
 from polarlight.models.image_ar import ImageAR, causal_mask
 from polarlight.models.image_grammar import Tokens, collate
 
@@ -74,7 +74,7 @@ def test_text_logits_are_those_of_the_plain_model() -> None:
         torch.testing.assert_close(PackedImageAR(model, torch.float32).text_logits(states), model.text_logits(states))
 
 
-@pytest.mark.parametrize("tokens", [1, 3, 200])
+@pytest.mark.parametrize("tokens", [1, 3, 1200])
 def test_experts_give_the_same_one_by_one_all_at_once_and_sorted(tokens: int) -> None:
     model = image_model(experts=8, top_k=2)
     moe, norm = model.blocks[1].mlp, torch.ones(model.config.width)
@@ -103,6 +103,17 @@ def test_a_packed_matrix_multiplies_as_before() -> None:
     torch.testing.assert_close(pack(weight, torch.float32)(x), x @ weight.T)
     product = pack(weight, torch.bfloat16)(x.bfloat16()).float()
     assert (product - x @ weight.T).norm() / (x @ weight.T).norm() < 0.01
+
+
+@pytest.mark.parametrize("columns", [NARROW, 2 * NARROW + 60])
+def test_a_row_of_a_steady_product_does_not_depend_on_how_many_there_are(columns: int) -> None:
+    weight, x = torch.randn(NARROW, columns), torch.randn(200, columns).bfloat16()
+    product = pack(weight, torch.bfloat16, steady=True)
+    exact = x.float() @ weight.bfloat16().float().T
+    assert (product(x).float() - exact).norm() / exact.norm() < 0.01
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        for rows in (2, 17, 60, 176):
+            assert torch.equal(product(x[:rows]), product(x)[:rows])
 
 
 def test_what_is_packed_is_not_packed_again() -> None:

@@ -1,0 +1,124 @@
+"""Drawing for many at once: the engine's continuous batching beside one direct batch and beside one picture after the other.
+
+    python bench/serve_engine.py                     eight draws: of each mode, arriving together; and mixed
+    python bench/serve_engine.py --cases mixed       aspects and modes mixed, arrivals spread at random over 0.3 s
+
+The direct batch knows all its requests beforehand and pays for no queue and no thread, so it is the ceiling of what a server can
+reach with this model. Recorded beside the times: the share of pictures that equal, pixel for pixel, those that the same engine
+draws one at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from harness.ledger import prepare, record
+from harness.timing import Race, race
+
+from polarlight.infer.engine import ImageResult, ImageTask
+from polarlight.infer.images import GRIDS, MODES, ImageGenerator, ImageRequest
+from polarlight.infer.shipped import ShippedEngine
+
+SPREAD_S = 0.3  # over which mixed requests arrive; it counts in wall time and not in processor time
+BARS = {"over_direct": 0.95, "over_one_by_one": 1.5}
+PROMPTS = ("a red car left of a yellow house", "two blue dogs", "a glass bottle on a wooden table at night", "a cat")
+
+
+class OpenGate:
+    """A permit for everything: what is measured is the engine, not the gate."""
+
+    def spend(self, task: str, prompt: str, pictures: Sequence[np.ndarray] = ()) -> None:
+        """Nothing to use up."""
+
+
+def new_requests(count: int, mode: str) -> list[ImageRequest]:
+    """Draws of one mode and shape."""
+    return [ImageRequest(prompt=PROMPTS[seed % len(PROMPTS)], seed=seed, mode=mode) for seed in range(count)]
+
+
+def mixed_requests(count: int) -> list[ImageRequest]:
+    """Draws that share neither mode nor shape."""
+    modes, aspects = list(MODES), list(GRIDS)
+    return [
+        ImageRequest(
+            prompt=PROMPTS[seed % len(PROMPTS)], seed=seed, mode=modes[seed % 2], aspect=aspects[seed % len(aspects)]
+        )
+        for seed in range(count)
+    ]
+
+
+def served(engine: ShippedEngine, requests: list[ImageRequest], spread_s: float = 0.0) -> list[ImageResult]:
+    """All requests through the engine, each sent after a random moment of at most `spread_s` seconds."""
+    moments = random.Random(0)
+
+    async def one(request: ImageRequest, wait_s: float) -> ImageResult:
+        await asyncio.sleep(wait_s)
+        task = ImageTask(prompt=request.prompt, seed=request.seed, size=request.aspect, mode=request.mode)
+        return await (await engine.submit(task, OpenGate())).result()
+
+    async def all_of_them() -> list[ImageResult]:
+        return await asyncio.gather(*(one(request, moments.uniform(0, spread_s)) for request in requests))
+
+    return asyncio.run(all_of_them())
+
+
+def one_by_one(generator: ImageGenerator, requests: list[ImageRequest]) -> list[np.ndarray]:
+    """Each request as a batch of its own."""
+    return [generator.draw([request])[0].pixels for request in requests]
+
+
+def identical(engine: ShippedEngine, requests: list[ImageRequest]) -> float:
+    """Share of pictures that are the same under load, arriving at random, and one at a time."""
+    alone, together = [served(engine, [one])[0] for one in requests], served(engine, requests, SPREAD_S)
+    return float(np.mean([np.array_equal(one.pixels, two.pixels) for one, two in zip(alone, together, strict=True)]))
+
+
+def measure(requests: list[ImageRequest], spread_s: float, rounds: int, clock: str) -> tuple[dict[str, Any], Race]:
+    """The ways of drawing, interleaved."""
+    generator = ImageGenerator.load()
+    engines = {
+        "engine": ShippedEngine(generator, slots=len(requests)),
+        "exact engine": ShippedEngine(generator, slots=len(requests), exact=True),
+    }
+    contenders = {
+        "direct": partial(generator.draw, requests),
+        **{name: partial(served, engine, requests, spread_s) for name, engine in engines.items()},
+        "one by one": partial(one_by_one, generator, requests),
+    }
+    shares = {name: identical(engine, requests) for name, engine in engines.items()}  # also the warm-up
+    run = race(contenders, rounds, clock)
+    for engine in engines.values():
+        asyncio.run(engine.close())
+    count = len(requests)
+    return {
+        "pictures": count, "arrivals_over_s": spread_s, "clock": clock, "rounds": rounds, "dropped": run.dropped,
+        "dtype": str(generator.dtype).removeprefix("torch."),
+        "pictures_per_second": {name: count / run.median(name) for name in contenders},
+        "over_direct": {name: run.ratio("direct", name) for name in engines},
+        "over_one_by_one": {name: run.ratio("one by one", name) for name in engines},
+        "identical_to_alone": shares,
+    }, run  # fmt: skip
+
+
+def main() -> None:
+    options = prepare(
+        __doc__ or "", ("--cases", {"nargs": "+", "choices": [*MODES, "mixed"], "default": [*MODES, "mixed"]}),
+        ("--count", {"type": int, "default": 8}), ("--rounds", {"type": int, "default": 15}),
+    )  # fmt: skip
+    for name in options.cases:
+        mixed = name == "mixed"
+        requests = mixed_requests(options.count) if mixed else new_requests(options.count, name)
+        spread_s = SPREAD_S if mixed else 0.0
+        with torch.inference_mode():
+            result, run = measure(requests, spread_s, options.rounds, options.clock)
+        record("serve_engine", {"case": name, "bars": BARS, **result}, run.others)
+
+
+if __name__ == "__main__":
+    main()
