@@ -94,7 +94,11 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: no such file, not a picture, cut off, or settings that are not JSON.
     """
-    picture = _open(Path(path))
+    return settings_inside(_open(Path(path)), str(path))
+
+
+def settings_inside(picture: Image.Image, name: str) -> dict[str, Any]:
+    """The same of an opened picture; `name` is what an error calls it."""
     text = getattr(picture, "text", {}).get(KEY)
     described = picture.getexif().get(ExifTags.Base.ImageDescription, "")
     if text is None and not (isinstance(described, str) and described.startswith(f'{{"{KEY}":')):
@@ -102,7 +106,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     try:
         data = json.loads(text) if text is not None else json.loads(described)[KEY]
     except ValueError as error:
-        raise UserError(f"The settings inside {path} are damaged.", fix="Set prompt and seed by hand.") from error
+        raise UserError(f"The settings inside {name} are damaged.", fix="Set prompt and seed by hand.") from error
     return data if isinstance(data, dict) else {}
 
 
@@ -112,7 +116,12 @@ def load_picture(path: str | Path) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
         UserError: no such file, not a picture, cut off, or more than 89 megapixels.
     """
-    return np.array(_flat(ImageOps.exif_transpose(_open(Path(path)))))
+    return upright_pixels(_open(Path(path)))
+
+
+def upright_pixels(picture: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    """An opened picture as RGB, turned upright by its EXIF orientation; transparency is laid over white."""
+    return np.array(_flat(ImageOps.exif_transpose(picture)))
 
 
 def load_mask(path: str | Path, height: int, width: int) -> Bool[np.ndarray, "{height} {width}"]:
@@ -162,17 +171,26 @@ def _open(path: Path) -> Image.Image:
         raise UserError(f"There is no file {path}.", fix="Check the path.") from error
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror or error}.", fix="Give a picture file.") from error
+    return decode_picture(content, str(path))
+
+
+def decode_picture(content: bytes, name: str) -> Image.Image:
+    """Open and decode the bytes of a picture file (an animation's first frame); `name` is what an error calls it.
+
+    Raises:
+        UserError: not a picture, cut off, or more than 89 megapixels.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(io.BytesIO(content))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UserError(f"{path} has more than 89 megapixels.", fix="Make it smaller first.") from error
+        raise UserError(f"{name} has more than 89 megapixels.", fix="Make it smaller first.") from error
     except (OSError, *_BROKEN) as error:
-        raise UserError(f"{path} is not a picture this program knows.", fix="Give a PNG, JPEG or WebP file.") from error
+        raise UserError(f"{name} is not a picture this program knows.", fix="Give a PNG, JPEG or WebP file.") from error
     try:
         picture.load()
         picture.getexif()
     except (OSError, *_BROKEN) as error:
-        raise UserError(f"{path} is cut off or damaged.", fix="Copy or download it again.") from error
+        raise UserError(f"{name} is cut off or damaged.", fix="Copy or download it again.") from error
     return picture
