@@ -1,0 +1,343 @@
+"""The studio in a real browser: whole journeys by pointer and by keyboard, a fake engine behind the real server."""
+
+import io
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from studio_pictures import SceneryEngine, scenery
+
+from polarlight.infer.engine import Engines
+from polarlight.media.pictures import encode_picture
+from polarlight.serve.gallery import Filter, Gallery, NewTile
+from polarlight.serve.options import Options
+from polarlight.serve.server import make_server
+from polarlight.serve.service import Service
+from polarlight.serve.settings import Settings
+from polarlight.serve.stored_files import NewFile
+from polarlight.serve.studio_routes import install
+from polarlight.serve.studio_tables import tiles
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+expect, Page = playwright.expect, Any
+expect.set_options(timeout=30_000)  # a browser beside other work is slow at times
+DONE = '.tile[data-status="done"]'
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+class Running:
+    """A server on a free port in a thread, with an engine that draws sceneries."""
+
+    def __init__(self, home: Path) -> None:
+        self.engine, engines = SceneryEngine(pace_s=0.01), Engines()
+        engines.add(self.engine)
+        self.service = Service.open(Settings.at(home), engines, Options(sign=False))
+        made = self.service.state.keys.ensure_owner()
+        assert made is not None
+        self.owner, self.secret = made.key, made.secret
+        self.server = make_server(self.service, "127.0.0.1", 0)
+        install(self.server.config.app)
+        self.thread = threading.Thread(target=self.server.run)
+
+    def start(self) -> None:
+        self.thread.start()
+        while not self.server.started:
+            assert self.thread.is_alive(), "the server ended before it began"
+            time.sleep(0.01)
+        port = self.server.servers[0].sockets[0].getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(20)
+
+    @property
+    def gallery(self) -> Gallery:
+        return Gallery(self.service.state.database, self.service.state.files, time.time)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Running]:
+    running = Running(tmp_path / "home")
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def open_page(browser: Any, server: Running) -> Iterator[Callable[..., Page]]:
+    """Opens a page in a browser of its own; at the end none of them may have complained."""
+    complaints: list[str] = []
+    contexts = []
+
+    def open_one(width: int = 1280, height: int = 800, **more: Any) -> Page:
+        contexts.append(browser.new_context(viewport={"width": width, "height": height}, **more))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.goto(server.address)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Page]) -> Page:
+    opened = open_page()
+    expect(opened.locator("#prompt")).to_be_focused()
+    return opened
+
+
+def draw(page: Page, prompt: str, mode: str = "Quality", count: int = 4) -> None:
+    page.locator("label.option", has_text=mode).click()
+    page.fill("#prompt", prompt)
+    page.press("#prompt", "Enter")
+    expect(page.locator(DONE)).to_have_count(count)
+
+
+def drop(page: Page, content: bytes, onto: str = "#stage") -> None:
+    """Drop a picture file as a person would."""
+    page.evaluate(
+        """async ([bytes, onto]) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], "dropped.png", { type: "image/png" }));
+            for (const kind of ["dragover", "drop"]) {
+                const event = new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true });
+                document.querySelector(onto).dispatchEvent(event);
+            }
+        }""",
+        [list(content), onto],
+    )
+
+
+def test_a_stream_draws_while_one_scrolls_and_stops_at_once(open_page: Callable[..., Page], server: Running) -> None:
+    page = open_page(640, 480)  # few tiles to a screenful
+    page.fill("#prompt", "hills")
+    page.press("#prompt", "Enter")
+    expect(page.locator(DONE).first).to_be_visible()
+    expect(page.locator(".status")).to_have_text(re.compile("scroll for more"), timeout=40_000)
+    ahead = server.engine.begun
+    assert ahead <= 2 * page.locator(".tile:visible").count()  # a screenful ahead, and no more while nobody scrolls
+    page.locator(".scroller").evaluate("(scroller) => scroller.scrollBy(0, 600)")
+    expect(page.locator(".status")).to_have_text(re.compile(r"\d+ drawn"))
+    deadline = time.monotonic() + 10
+    while server.engine.begun <= ahead:
+        assert time.monotonic() < deadline, "nothing was drawn for the scrolled-to place"
+        page.wait_for_timeout(20)
+    server.engine.pace_s = 0.5
+    page.locator(".scroller").evaluate("(scroller) => scroller.scrollBy(0, 600)")
+    page.wait_for_timeout(300)
+    page.get_by_role("button", name="Stop").click()
+    begun = server.engine.begun
+    expect(page.get_by_role("button", name="Continue the stream")).to_be_visible()
+    page.wait_for_timeout(600)
+    assert server.engine.begun == begun
+
+
+def test_the_keyboard_alone_draws_looks_edits_and_removes(page: Page) -> None:
+    page.keyboard.press("Escape")
+    page.keyboard.press("q")
+    page.keyboard.press("/")
+    page.keyboard.type("a lake")
+    page.keyboard.press("Enter")
+    expect(page.locator(DONE)).to_have_count(4)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("f")
+    expect(page.locator(".tile.favourite")).to_have_count(1)
+    page.keyboard.press("e")
+    for key in ("]", "]", " ", "ArrowLeft", " ", "Enter"):
+        page.keyboard.press(key)
+    expect(page.locator("#prompt")).to_be_focused()
+    expect(page.locator(".reference")).to_contain_text("Mask painted")
+    page.keyboard.type("a storm")
+    page.keyboard.press("Enter")
+    expect(page.locator(DONE)).to_have_count(2)
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog.viewer .knot")).to_have_count(3)
+    page.keyboard.press("Delete")
+    expect(page.locator("dialog.viewer")).to_have_count(0)
+    expect(page.locator(DONE)).to_have_count(1)
+    page.get_by_role("button", name="Undo").press("Enter")
+    expect(page.locator(DONE)).to_have_count(2)
+
+
+def test_the_brush_paints_what_may_change(page: Page, server: Running) -> None:
+    draw(page, "a lake")
+    page.locator(DONE).first.click()
+    page.get_by_role("button", name="Edit").click()
+    box = page.locator("dialog.brush canvas").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.5, steps=5)
+    page.mouse.up()
+    page.get_by_role("button", name="Use this mask").click()
+    page.keyboard.type("a storm")
+    page.keyboard.press("Enter")
+    expect(page.locator(DONE)).to_have_count(2)
+    tiles = server.gallery.lineage(server.owner.id, server.gallery.page(server.owner.id, Filter())[0].id)
+    assert [tile.kind for tile in tiles] == ["draw", "edit", "edit"]
+
+
+def test_a_reload_and_a_second_device_show_the_same(page: Page, open_page: Callable[..., Page]) -> None:
+    draw(page, "a lake")
+    page.locator("#prompt").fill("half a sentence")
+    page.get_by_role("button", name="Lock the seed").click()
+    page.wait_for_timeout(700)
+    seed = page.get_by_label("Seed", exact=True).input_value()
+    page.reload()
+    for device in (page, open_page(390, 844)):
+        expect(device.locator("#prompt")).to_have_value("half a sentence")
+        expect(device.locator(DONE)).to_have_count(4)
+        expect(device.get_by_label("Seed", exact=True)).to_have_value(seed)
+
+
+def test_the_history_is_searched_filed_and_downloaded(page: Page) -> None:
+    draw(page, "a lake")
+    draw(page, "the sea")
+    page.keyboard.press("2")
+    expect(page.locator(DONE)).to_have_count(8)
+    page.keyboard.press("g")
+    page.keyboard.type("sea")
+    expect(page.locator(".status")).to_have_text("4 pictures")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="New folder").click()
+    page.keyboard.type("Best")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Best", exact=False).first.wait_for()
+    page.locator(DONE).first.click(modifiers=["Control"])
+    page.locator(DONE).nth(1).click(modifiers=["Shift"])
+    expect(page.locator(".chosen")).to_have_text("2 chosen")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename == "polarlight.zip"
+    page.get_by_label("Move to a folder").select_option("Best")
+    expect(page.locator(".folders .count")).to_have_text("2")
+
+
+def test_a_dropped_file_brings_its_settings_back(page: Page) -> None:
+    about = {"prompt": "from a file", "seed": 123, "mode": "quality"}
+    drop(page, encode_picture(scenery("a", 1, 144, 96), about, ".png"))
+    expect(page.locator("#prompt")).to_have_value("from a file")
+    expect(page.get_by_label("Seed", exact=True)).to_have_value("123")
+    expect(page.locator("label.option:has(:checked)")).to_have_text(["Quality", "3:2"])
+
+
+def test_a_dropped_file_without_settings_says_so_and_can_be_edited(page: Page) -> None:
+    bare = io.BytesIO()
+    Image.fromarray(scenery("a", 1, 128, 128)).save(bare, "PNG")
+    drop(page, bare.getvalue())
+    page.get_by_role("button", name="Start from this picture").click()
+    expect(page.locator(".reference")).to_have_count(1)
+
+
+def test_a_refused_prompt_says_why_in_one_sentence(page: Page) -> None:
+    page.fill("#prompt", "x" * 450)
+    page.press("#prompt", "Enter")
+    expect(page.get_by_role("alert")).to_contain_text("Shorten it")
+
+
+def test_more_and_less_change_the_stream(page: Page) -> None:
+    draw(page, "a lake")
+    page.locator(DONE).first.hover()
+    page.locator(DONE).first.get_by_role("button", name="More like this").click()
+    expect(page.locator(DONE)).to_have_count(8)
+    page.locator(DONE).first.get_by_role("button", name="Less like this").click()
+    expect(page.locator(DONE)).to_have_count(3)
+
+
+def test_what_no_model_can_do_is_said_where_its_button_is(page: Page) -> None:
+    draw(page, "a lake")
+    page.locator(DONE).first.click()
+    for name, why in {
+        "Upscale": "No loaded model offers upscaling.",
+        "Make a video": "No video model is loaded.",
+    }.items():
+        control = page.get_by_role("button", name=name)
+        expect(control).to_have_attribute("aria-disabled", "true")
+        expect(control).to_have_accessible_description(why)
+
+
+def test_every_picture_can_be_made_without_the_studio(page: Page, server: Running) -> None:
+    draw(page, "it's a lake")
+    page.keyboard.press("c")
+    expect(page.get_by_label("Command line", exact=True)).to_contain_text("""polarlight imagine 'it'\\''s a lake'""")
+    expect(page.get_by_label("curl", exact=True)).to_contain_text(f"{server.address}/v1/images/generations")
+    compile(page.get_by_label("Python", exact=True).inner_text(), "copied", "exec")
+
+
+def test_elsewhere_a_key_opens_the_door(open_page: Callable[..., Page], server: Running) -> None:
+    settings = replace(server.service.state.settings, public_url="https://pictures.example")
+    object.__setattr__(server.service.state, "settings", settings)
+    page = open_page()
+    page.get_by_label("Key").fill(server.secret)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#prompt")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Key")).to_be_visible()
+
+
+def test_five_thousand_tiles_need_few_nodes(server: Running, open_page: Callable[..., Page]) -> None:
+    content = encode_picture(scenery("a", 1, 128, 128), {}, ".png")
+    file = server.service.state.files.add(server.owner.id, NewFile(filename="a.png", content=content))
+    new = NewTile(file_id=file.id, kind="draw", content_type="image/png", width=128, height=128, prompt="many", seed=1)
+    row = {**vars(server.gallery.add(server.owner.id, new)), "key_id": server.owner.id}
+    del row["number"]
+    with server.service.state.database.write() as connection:
+        connection.execute(tiles.insert(), [{**row, "id": f"tile-{number}"} for number in range(4_999)])
+    page = open_page()
+    expect(page.locator("#prompt")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.keyboard.press("2")
+    expect(page.locator(".status")).to_have_text("5,000 pictures")
+    page.locator(".tile").first.focus()
+    page.keyboard.press("End")
+    expect(page.locator('.tile[data-index="4999"]')).to_be_focused()
+    expect(page.locator('.tile[data-index="4999"][data-status="done"]')).to_be_visible()
+    assert page.locator(".tile").count() < 200
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_no_serious_finding_of_axe(open_page: Callable[..., Page], width: int, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    page = open_page(width, 844, color_scheme=scheme, bypass_csp=True, reduced_motion="reduce")
+    page.locator("#prompt").wait_for()
+    check = axe.Axe()
+
+    def findings() -> list[str]:
+        found = check.run(page).response["violations"]
+        return [
+            f"{each['id']}: {each['nodes'][0]['html'][:200]}"
+            for each in found
+            if each["impact"] in ("serious", "critical")
+        ]
+
+    assert findings() == []
+    draw(page, "a lake")
+    assert findings() == []
+    page.locator(DONE).first.click()
+    expect(page.locator("dialog.viewer .family")).not_to_contain_text("Looking")
+    assert findings() == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    assert findings() == []
