@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 
 from polarlight.base.errors import UserError
 from polarlight.base.machine import tune_allocator
+from polarlight.serve.verbs import inspect, keys_app, serve, usage
 
 LONG_VERBS = ("train", "eval")  # worth a restart with an allocator that keeps memory
 
@@ -79,6 +80,9 @@ worlds_app = typer.Typer(help="Look at the worlds that the models learn from.", 
 eval_app = typer.Typer(help="Measure a model.", no_args_is_help=True)
 app.add_typer(worlds_app, name="worlds")
 app.add_typer(eval_app, name="eval")
+app.add_typer(keys_app, name="keys")
+for verb in (serve, usage, inspect):
+    app.command()(verb)
 
 Count = Annotated[int, typer.Option("-n", min=1, max=64, help="How many; each has its own seed, counting up.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Repeats a result; drawn if left out.")]

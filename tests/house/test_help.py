@@ -16,6 +16,14 @@ VERBS = [
     ["worlds"],
     ["worlds", "sample"],
     ["doctor"],
+    ["serve"],
+    ["keys"],
+    ["keys", "create"],
+    ["keys", "list"],
+    ["keys", "revoke"],
+    ["keys", "grant"],
+    ["usage"],
+    ["inspect"],
 ]
 PROGRAM = """
 import sys, time
@@ -23,7 +31,7 @@ from polarlight.cli import app
 try:
     app(sys.argv[1:] + ["--help"], prog_name="polarlight")
 except SystemExit as leave:
-    heavy = {"torch", "numpy", "PIL", "polarlight.infer"} & set(sys.modules)
+    heavy = {"torch", "numpy", "PIL", "polarlight.infer", "fastapi", "sqlalchemy"} & set(sys.modules)
     print(leave.code, sorted(heavy), time.process_time(), sep="|")
 """
 
