@@ -188,6 +188,7 @@ class Service:
 
     async def public_url(self, file: StoredFile, seconds: float | None = None) -> tuple[str, float | None]:
         """A public address of a file and until when it is good (None: until revoked); one that it has is kept while it lasts."""
+        file = await asyncio.to_thread(self.state.files.get, file.id)  # it may have been published since it was read
         until = file.public_until
         if file.public_token is None or (until is not None and until < time.time() + LEAST_URL_S):
             lasting = seconds or self.options.url_s

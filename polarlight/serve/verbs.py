@@ -27,14 +27,22 @@ def serve(
     alias: Annotated[
         list[str] | None, typer.Option(metavar="OTHER=NAME", help="Another name for a model; may be repeated.")
     ] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Also speak gRPC, for xai-sdk, on this port (extra [grpc]).")
+    ] = None,
 ) -> None:
-    """Serve the OpenAI- and xAI-compatible API. State lies under POLARLIGHT_HOME."""
+    """Serve the OpenAI- and xAI-compatible API and the studio. State lies under POLARLIGHT_HOME."""
     others = dict(_pair(text) for text in alias or [])
     from .server import open_engines
     from .server import serve as run
     from .settings import Settings
 
-    run(Settings.from_environment(), open_engines(model or ["polarlight"], others), host=host, port=port)
+    doors = []
+    if grpc_port is not None:
+        from .grpc.door import GrpcDoor
+
+        doors.append(GrpcDoor(host, grpc_port))
+    run(Settings.from_environment(), open_engines(model or ["polarlight"], others), host=host, port=port, doors=doors)
 
 
 @keys_app.command("create")

@@ -31,7 +31,7 @@ expect.set_options(timeout=30_000)  # a browser beside other work is slow at tim
 DONE = '.tile[data-status="done"]'
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # it keeps an event loop running, which no other module's tests could live with
 def browser() -> Iterator[Any]:
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
