@@ -20,6 +20,7 @@ from polarlight.serve.jobs import Job
 from polarlight.serve.options import Options
 from polarlight.serve.service import Caller, Service
 from polarlight.serve.settings import Settings
+from polarlight.serve.stored_files import NewFile
 
 
 def test_a_model_of_the_shipped_kind_draws_through_the_gate_and_is_signed(tmp_path: Path, migrated_file: Path) -> None:
@@ -92,3 +93,11 @@ def test_a_job_without_a_seed_draws_the_same_again_and_another_job_does_not() ->
 def test_several_outputs_have_names_of_their_own() -> None:
     assert [numbered("cat.png", n) for n in (0, 1)] == ["cat.png", "cat-2.png"]
     assert [numbered("cat", n) for n in (0, 1)] == ["cat", "cat-2"]
+
+
+@in_house()
+async def test_a_file_keeps_its_public_address_also_for_who_read_it_before(house: House) -> None:
+    key = house.state.keys.create("a").key
+    file = house.state.files.add(key.id, NewFile(content=b"x", filename="x.png", content_type="image/png"))
+    first = await house.service.public_url(file)
+    assert await house.service.public_url(file) == first
