@@ -216,7 +216,7 @@ def test_stopping_cancels_what_is_under_way_at_once(page: TestClient, engine: Sc
         assert until_ended(socket)[-1]["reason"] == "stopped"
         wait_for(lambda: engine.cancelled == 4)
         assert engine.begun == 4
-        for work in engine.working:
+        for work in list(engine.working):
             work.get_loop().call_soon_threadsafe(work.cancel)
 
 
@@ -226,7 +226,7 @@ def test_a_page_that_goes_away_cancels_its_stream(page: TestClient, engine: Scen
         socket.send_json(order(count=None, allowed=2))
         wait_for(lambda: engine.begun == 2)
     wait_for(lambda: engine.cancelled == 2)
-    for work in engine.working:
+    for work in list(engine.working):
         work.get_loop().call_soon_threadsafe(work.cancel)
 
 
