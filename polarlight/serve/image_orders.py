@@ -112,14 +112,7 @@ async def submit_images(service: Service, admission: Admission, order: ImageOrde
         IdempotencyConflict: the idempotency key came with another order.
     """
     ticks, body = await prepare_images(service, admission, order)
-    await service.make_room()
-    caller = admission.caller
-    job = await asyncio.to_thread(
-        service.state.jobs.submit, caller.key.id, "image", admission.model, body, ticks=ticks,
-        idempotency_key=caller.idempotency_key,
-    )  # fmt: skip
-    service.workers.wake()
-    return job
+    return await service.enqueue(admission, "image", body, ticks)
 
 
 async def prepare_images(service: Service, admission: Admission, order: ImageOrder) -> tuple[int, dict[str, Any]]:

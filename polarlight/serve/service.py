@@ -14,6 +14,7 @@ import logging
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -26,6 +27,7 @@ from polarlight.media.watermark import PUBLIC_KEY
 from . import tables
 from .accounts import Key
 from .errors import Problem
+from .jobs import Job
 from .metrics import Metrics
 from .options import Options
 from .outputs import SUFFIXES, Outputs
@@ -185,6 +187,21 @@ class Service:
         counted = select(func.count()).where(row.state.in_(("queued", "running")), row.batch_id.is_(None))
         with self.state.database.read() as connection:
             return connection.execute(counted).scalar_one()
+
+    async def enqueue(self, admission: Admission, kind: str, body: dict[str, Any], ticks: int) -> Job:
+        """Reserve a price and put a job of `kind`, "image" or "video", into the queue.
+
+        Raises:
+            Problem: a full queue or a stopping server.
+            CreditsUsedUp: the key cannot pay.
+            IdempotencyConflict: the idempotency key came with another order.
+        """
+        await self.make_room()
+        caller, submit = admission.caller, self.state.jobs.submit
+        given = {"ticks": ticks, "idempotency_key": caller.idempotency_key}
+        job = await asyncio.to_thread(submit, caller.key.id, kind, admission.model, body, **given)
+        self.workers.wake()
+        return job
 
     async def public_url(self, file: StoredFile, seconds: float | None = None) -> tuple[str, float | None]:
         """A public address of a file and until when it is good (None: until revoked); one that it has is kept while it lasts."""

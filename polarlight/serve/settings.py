@@ -51,7 +51,7 @@ class Settings:
     database_url: str = field(repr=False)  # it may hold a password
     objects_url: str
     prices_file: Path | None = None
-    public_url: str = "http://127.0.0.1:8000"
+    public_url: str = "http://127.0.0.1:8080"
     limits: Limits = field(default_factory=Limits)
 
     @classmethod

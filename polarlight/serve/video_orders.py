@@ -100,14 +100,7 @@ async def submit_video(service: Service, admission: Admission, order: VideoOrder
         Problem, Refused, UserError, CreditsUsedUp, IdempotencyConflict: as `submit_images`.
     """
     ticks, body = await prepare_video(service, admission, order)
-    await service.make_room()
-    caller = admission.caller
-    job = await asyncio.to_thread(
-        service.state.jobs.submit, caller.key.id, "video", admission.model, body, ticks=ticks,
-        idempotency_key=caller.idempotency_key,
-    )  # fmt: skip
-    service.workers.wake()
-    return job
+    return await service.enqueue(admission, "video", body, ticks)
 
 
 async def prepare_video(service: Service, admission: Admission, order: VideoOrder) -> tuple[int, dict[str, Any]]:

@@ -28,8 +28,8 @@ from polarlight.serve.settings import Settings
 from polarlight.serve.studio_routes import install
 from polarlight.serve.studio_sessions import COOKIE, CSRF_HEADER
 
-HERE = "http://127.0.0.1:8000"
-SOCKET = "ws://127.0.0.1:8000/studio/api/making"
+HERE = "http://127.0.0.1:8080"
+SOCKET = "ws://127.0.0.1:8080/studio/api/making"
 
 
 @pytest.fixture
