@@ -12,6 +12,8 @@ from typing import Any
 from PIL import ExifTags, Image
 
 from ..base.errors import UserError
+from .clip_watermark import ClipDetection, detect_clip
+from .clips import clip_facts
 from .pictures import KEY, decode_picture, settings_inside, upright_pixels
 from .provenance import Provenance, media_type, read_provenance
 from .watermark import PUBLIC_KEY, Detection, detect
@@ -21,7 +23,8 @@ LARGEST_TEXT = 1 << 20  # characters of another program's settings that are stil
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """`format`: media type; `width`, `height`: pixels (0 where they are not read); `bytes`: the file's length.
+    """`format`: media type; `width`, `height`: pixels (0 where they are not read); `bytes`: the file's length; `frames`,
+    `seconds`: of a clip, 0 of a picture.
 
     `credentials`: None where the file has none, or where they could not be checked (`checked` is false, `notes` says why);
     `settings`: the prompt, seed and so on; `settings_from`: "polarlight", "a1111", "comfyui" or "" where none were found;
@@ -32,6 +35,8 @@ class Inspection:
     width: int
     height: int
     bytes: int
+    frames: int = 0
+    seconds: float = 0.0
     credentials: Provenance | None = None
     checked: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -57,6 +62,8 @@ class Inspection:
     def sentences(self) -> list[str]:
         """The findings in words, most trustworthy first."""
         size = f", {self.width} x {self.height} px" if self.width else ""
+        if self.frames:
+            size += f", {self.frames} frame{'s' * (self.frames > 1)} in {self.seconds:.2f} s"
         said = [f"This is {self.format}{size}, {self.bytes:,} bytes."]
         said += _credential_sentences(self.credentials) if self.checked else []
         if self.watermark is not None:
@@ -76,7 +83,7 @@ def inspect(source: str | Path | bytes, anchors: str = "", watermark_key: bytes 
     `anchors`: certificates in PEM whose signatures count as trusted; `watermark_key`: the key to look for.
 
     Raises:
-        UserError: no such file, an unknown format, or a picture that is cut off.
+        UserError: no such file, an unknown format, a picture or clip that is cut off, or a clip longer than ten minutes.
     """
     name = "the file" if isinstance(source, bytes) else str(source)
     content = source if isinstance(source, bytes) else _read(Path(source))
@@ -87,25 +94,31 @@ def inspect(source: str | Path | bytes, anchors: str = "", watermark_key: bytes 
         checked = False
         notes.append(f"Content credentials were not checked. {error}")
     known = {"format": kind, "bytes": len(content), "credentials": credentials, "checked": checked}
-    if kind == "video/mp4":
-        notes.append("The watermark and the settings of a video are not read.")
-        return Inspection(width=0, height=0, notes=tuple(notes), **known)
+    look = _clip if kind == "video/mp4" else _picture
     try:
-        picture = decode_picture(content, name)
+        return Inspection(**known, **look(content, name, watermark_key), notes=tuple(notes))
     except UserError as error:
         if credentials is None:
             raise
         return Inspection(width=0, height=0, notes=(*notes, error.sentence[:1].upper() + error.sentence[1:]), **known)
+
+
+def _picture(content: bytes, name: str, key: bytes) -> dict[str, Any]:
+    picture = decode_picture(content, name)
     program, settings = _settings(picture, name)
-    return Inspection(
-        width=picture.width,
-        height=picture.height,
-        settings=settings,
-        settings_from=program,
-        watermark=detect(upright_pixels(picture), watermark_key),
-        notes=tuple(notes),
-        **known,
-    )
+    return {
+        "width": picture.width, "height": picture.height, "settings": settings, "settings_from": program,
+        "watermark": detect(upright_pixels(picture), key),
+    }  # fmt: skip
+
+
+def _clip(content: bytes, name: str, key: bytes) -> dict[str, Any]:
+    facts = clip_facts(content)
+    return {
+        "width": facts.width, "height": facts.height, "frames": facts.frames, "seconds": facts.seconds,
+        "settings": facts.settings, "settings_from": KEY if facts.settings else "",
+        "watermark": detect_clip(content, key),
+    }  # fmt: skip
 
 
 def _read(path: Path) -> bytes:
@@ -219,4 +232,15 @@ def _watermark_sentence(found: Detection) -> str:
     if not found.found:
         return "It has no watermark of this key that can be found."
     number = "whose number cannot be read" if found.payload is None else f"with the number {found.payload}"
-    return f"It has a watermark {number} (score {found.score:.1f})."
+    return f"It has a watermark {number}{_votes(found)} (score {found.score:.1f})."
+
+
+def _votes(found: Detection) -> str:
+    """In how many of a clip's frames the number was read, and which others were."""
+    if not isinstance(found, ClipDetection) or found.payload is None:
+        return ""
+    if not found.votes:
+        return f", read from {found.frames} frames together"
+    (_, most), *rest = found.votes
+    others = "".join(f", and {number} in {count}" for number, count in rest)
+    return f", read in {most} of {found.frames} frames looked at{others}"

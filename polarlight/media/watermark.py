@@ -25,11 +25,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Complex, Float, UInt8
+from jaxtyping import Complex, Float, Float32, UInt8
 
 from ..base.errors import UserError
 from .watermark_code import coded_length, decode_bits, encode_bits
@@ -51,7 +52,15 @@ FACTORS = (0.4, 2.5)  # the resizes that the search covers
 COMMON = (0.5, 0.75, 2.0)  # factors measured whatever the search says
 CANDIDATES = 4  # of the search
 TRIALS = (1 + len(COMMON) + 3 * CANDIDATES) * GRID**2
-THRESHOLD = math.sqrt(2 * math.log(TRIALS / 1e-6))  # 7.25
+Luma = Float32[np.ndarray, "h w"]
+
+
+def threshold(looks: int = 1) -> float:
+    """The score that chance exceeds once in a million at most, where it is looked for in several pictures."""
+    return math.sqrt(2 * math.log(looks * TRIALS / 1e-6))
+
+
+THRESHOLD = threshold()  # 7.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +76,9 @@ class Detection:
     score: float
     payload: int | None
     scale: float
+
+
+NOTHING = Detection(found=False, score=0.0, payload=None, scale=1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +99,17 @@ def embed(pixels: UInt8[np.ndarray, "h w 3"], payload: int, key: bytes = PUBLIC_
     Raises:
         UserError: a side under 96 px, or a payload that does not fit.
     """
-    height, width = pixels.shape[:2]
+    change = luma_change(_luma(pixels), payload, key)
+    return np.clip(np.rint(pixels + change[..., None]), 0, 255).astype(np.uint8)
+
+
+def luma_change(luma: Luma, payload: int, key: bytes = PUBLIC_KEY) -> Luma:
+    """The grey levels that the mark adds to each place of a picture with this luma, 0 to 255.
+
+    Raises:
+        UserError: as `embed`.
+    """
+    height, width = luma.shape
     if min(height, width) < LEAST_SIDE:
         raise UserError(
             f"A picture of {width} x {height} px is too small for a watermark.",
@@ -97,27 +119,47 @@ def embed(pixels: UInt8[np.ndarray, "h w 3"], payload: int, key: bytes = PUBLIC_
         raise UserError(f"The watermark cannot hold {payload}.", fix=f"Use a number of 0 to 2^{PAYLOAD_BITS} - 1.")
     repeats = (-(-height // PERIOD), -(-width // PERIOD))
     tile = pattern(payload, key).astype(np.float32)
-    luma = _luma(pixels)
     change = np.tile(tile, repeats)[:height, :width] * _tolerance(luma)
     seen = np.clip(luma + change, 0, 255) - luma
     most = 255 * 10 ** (-LEAST_PSNR / 20)
     change *= min(1.0, most / float(np.sqrt(np.mean(np.square(seen)))))
-    return np.clip(np.rint(pixels + change[..., None]), 0, 255).astype(np.uint8)
+    return change
 
 
 def detect(pixels: UInt8[np.ndarray, "h w 3"], key: bytes = PUBLIC_KEY) -> Detection:
     """Look for the mark of a key, at the picture's own size first and then at every size that the spectrum suggests."""
-    if min(pixels.shape[:2]) < LEAST_SIDE * FACTORS[0]:
-        return Detection(found=False, score=0.0, payload=None, scale=1.0)
-    flat, carrier = _flattened(_luma(_middle(pixels))), _carrier(key)
-    score, waves = _compare(_waves(flat, 1.0, carrier), carrier)
-    scale = 1.0
-    if score < THRESHOLD:
-        for other in [*COMMON, *_likely_scales(flat, carrier)]:
-            other_score, other_waves = _compare(_waves(flat, other, carrier), carrier)
-            if other_score > score:
-                score, waves, scale = other_score, other_waves, other
-    found = score >= THRESHOLD
+    return search(flatten(_luma(pixels)), key)
+
+
+def flatten(luma: Luma) -> Luma:
+    """The middle of a picture without its local mean, and of like strength everywhere, which is what `search` looks at.
+
+    Edges otherwise drown the mark of flat areas. The mean over several pictures that bear one mark at one place bears it
+    too, and less of the pictures.
+    """
+    luma = _middle(luma)
+    detail = luma - _mean(luma)
+    return detail / np.sqrt(_mean(detail * detail) + FLOOR**2)
+
+
+def search(flat: Luma, key: bytes = PUBLIC_KEY, *, looks: int = 1, scales: Sequence[float] | None = None) -> Detection:
+    """`detect` in a flattened picture.
+
+    `looks`: in how many pictures one mark is looked for; more take a higher score. `scales`: the sizes to try; None for the
+    picture's own, and then every one that the spectrum suggests.
+    """
+    if min(flat.shape) < LEAST_SIDE * FACTORS[0]:
+        return NOTHING
+    carrier, least = _carrier(key), threshold(looks)
+
+    def best_of(scales: Sequence[float]) -> tuple[float, float, np.ndarray]:
+        looked = [(scale, *_compare(_waves(flat, scale, carrier), carrier)) for scale in scales]
+        return max(looked, key=lambda one: one[1])
+
+    scale, score, waves = best_of(scales or (1.0,))
+    if score < least and scales is None:
+        scale, score, waves = best_of((1.0, *COMMON, *_likely_scales(flat, carrier)))
+    found = score >= least
     payload = _read(waves, carrier) if found else None
     return Detection(found=found, score=score, payload=payload, scale=scale)
 
@@ -162,19 +204,20 @@ def _luma(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float32) @ np.array((0.299, 0.587, 0.114), np.float32)
 
 
-def _middle(pixels: np.ndarray) -> np.ndarray:
-    top, left = (max(0, side - WINDOW) // 2 for side in pixels.shape[:2])
-    return pixels[top : top + WINDOW, left : left + WINDOW]
+def _middle(luma: np.ndarray) -> np.ndarray:
+    top, left = (max(0, side - WINDOW) // 2 for side in luma.shape)
+    return luma[top : top + WINDOW, left : left + WINDOW]
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """The mean over LOCAL x LOCAL px, borders repeated."""
-    for axis in (0, 1):
-        ends = [(0, 0), (0, 0)]
-        ends[axis] = (LOCAL // 2 + 1, LOCAL // 2)
-        sums = np.cumsum(np.pad(values, ends, mode="edge"), axis, dtype=np.float64)
-        later, sooner = (sums[LOCAL:], sums[:-LOCAL]) if axis == 0 else (sums[:, LOCAL:], sums[:, :-LOCAL])
-        values = ((later - sooner) / LOCAL).astype(np.float32)
+    """The mean over LOCAL x LOCAL px, borders repeated; 13 neighbours are three fours and one."""
+    for _ in range(2):
+        line = np.pad(values, ((LOCAL // 2, LOCAL // 2), (0, 0)), mode="edge")
+        two = line[:-1] + line[1:]
+        four = two[:-2] + two[2:]
+        count = len(values)
+        sums = four[:count] + four[4 : 4 + count] + four[8 : 8 + count] + line[12 : 12 + count]
+        values = (sums / LOCAL).T
     return values
 
 
@@ -188,12 +231,6 @@ def _tolerance(luma: np.ndarray) -> np.ndarray:
     busy = 1 + (BUSIEST - 1) * spread / (spread + 16)
     cut_off = np.clip(1 - np.minimum(luma, 255 - luma) / 8, 0, 1)
     return STRENGTH * busy * (1 + (CUT_OFF - 1) * cut_off)
-
-
-def _flattened(luma: np.ndarray) -> np.ndarray:
-    """Without its local mean, and of like strength everywhere: edges otherwise drown the mark of flat areas."""
-    detail = luma - _mean(luma)
-    return detail / np.sqrt(_mean(detail * detail) + FLOOR**2)
 
 
 def _waves(flat: np.ndarray, scale: float, carrier: Carrier) -> Complex[np.ndarray, " k"]:
