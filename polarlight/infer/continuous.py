@@ -5,9 +5,9 @@ positions it drew last (fed) and those it asks for next (queries), padded to the
 of their own, over their prompts; who is done leaves, and the last picture takes its rows, so that the rows in use always come first
 and no pass copies the cache.
 
-With a steady model (`PackedImageAR`) a picture does not depend on its company, not even in bf16. What it takes was measured on AMX:
-narrow matrix products, all experts for every token, every row from column 0 of the cache on (its place in the picture is in its
-rotary positions) and seen at a width of 16 n, at least FEWEST tokens a row, and digits drawn for 8 n rows.
+A picture does not depend on its company, bit for bit, in bf16 too. What that takes was measured on AMX: wide matrix products of
+few rows at a time (`packed.pack`), all experts for every token, every row from column 0 of the cache on (its place in the picture
+is in its rotary positions) and seen at a width of 16 n, attention over at least FEWEST queries, and digits drawn for 8 n rows.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
@@ -26,7 +27,7 @@ from .sampling import Job, Sampling, sample_digits
 
 BLOCK = 64  # columns by which the cache grows
 USUAL = 4 * BLOCK  # a cache beyond this was grown for a long prompt, and is given back when nobody draws
-FEWEST = {torch.bfloat16: 2, torch.float32: 3}  # tokens a row in a steady pass; attention sums fewer in another order
+FEWEST = {torch.bfloat16: 2, torch.float32: 3}  # queries a row: attention sums fewer in another order
 WIDTH = 16  # attention is the same for any number of such columns
 
 
@@ -171,8 +172,10 @@ class RunningBatch:
         fed = torch.tensor([drawing.groups[drawing.passes - 1] for drawing in self.drawings])
         asked = torch.tensor([drawing.groups[drawing.passes] for drawing in self.drawings])
         done = torch.tensor([drawing.done for drawing in self.drawings])
-        length = max(FEWEST[self.model.dtype] if self.model.steady else 1, int((fed + asked).max()) - 1)
-        tokens = self._tokens(here, fed, done, length)
+        alone = (
+            self.sides * len(self.drawings) == 1
+        )  # a single token would take the experts' other way, see `PackedMoE`
+        tokens = self._tokens(here, fed, done, max(1 + alone, int((fed + asked).max()) - 1))
         self._pass(here, tokens, fed[:, None].expand(-1, self.sides))
 
     @torch.inference_mode()
@@ -224,7 +227,7 @@ class RunningBatch:
         places = (torch.arange(rows.start, rows.stop)[:, None] * self.capacity + columns).flatten()
         for layer in self.cache:
             layer.aim(rows, places, width)
-        mask = visible(start, fed.flatten()[:, None], length, width)
+        mask = enough(visible(start, fed.flatten()[:, None], length, width), FEWEST[self.model.dtype])
         hidden, _ = self.model.hidden(tokens, mask, self.model.dtype, self.cache)
         self._draw(here, hidden.unflatten(0, (-1, self.sides)), (fed - 1).tolist())
         self.end[here] += fed
@@ -252,7 +255,7 @@ class RunningBatch:
                     for side in sides
                 ]
             )
-            drawn = sample_digits(self.model.head, state, torch.cat(noises), scale, sampling, self.model.steady)
+            drawn = sample_digits(self.model.head, state, torch.cat(noises), scale, sampling)
             parts = drawn.split([len(noise) for noise in noises])
             for row, drawing, digits in zip(rows, drawings, parts, strict=True):
                 self.digits[here.start + row, drawing.done : drawing.done + len(digits)] = digits
@@ -287,3 +290,11 @@ def visible(end: Int64[Tensor, "b 1"], fed: Int64[Tensor, "b 1"], length: int, w
     since = (torch.arange(width) - end)[:, None]  # 0 at the first token of this pass
     limit = torch.where(number < fed[:, None], number, fed[:, None] - 1)
     return ((since < limit) | (since == number))[:, None]
+
+
+def enough(mask: Bool[Tensor, "b 1 s w"], fewest: int) -> Bool[Tensor, "b 1 q w"]:
+    """At least `fewest` rows of queries; those added see one column, and nobody reads them."""
+    missing = max(0, fewest - mask.shape[2])
+    mask = F.pad(mask, (0, 0, 0, missing))
+    mask[:, :, mask.shape[2] - missing :, 0] = True
+    return mask

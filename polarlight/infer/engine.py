@@ -210,18 +210,17 @@ class Engines:
 def open_engine(spec: str) -> Engine:
     """The engine that a spec names.
 
-    "polarlight" or "polarlight:FOLDER": the shipped model, or one of the same kind; with "?exact" behind it, exact
-    (see `ShippedEngine`). "diffusers:PATH_OR_ID": a pipeline in a folder
+    "polarlight" or "polarlight:FOLDER": the shipped model, or one of the same kind. "diffusers:PATH_OR_ID": a pipeline in a folder
     or on a hub. "remote:[DIALECT:]URL[,URL...][#MODEL]": a service and its replicas (see `remote`).
 
     Raises:
         UserError: an unknown kind, or what the engine says of its files, packages or addresses.
     """
-    kind, _, rest = spec.removesuffix("?exact").partition(":")
+    kind, _, rest = spec.partition(":")
     if kind == "polarlight":
         from .shipped import ShippedEngine
 
-        return ShippedEngine.load(Path(rest) if rest else None, exact=spec.endswith("?exact"))
+        return ShippedEngine.load(Path(rest) if rest else None)
     if kind == "diffusers" and rest:
         from .pipelines import open_pipeline
 

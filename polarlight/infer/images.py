@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,68 +9,64 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
-from PIL import Image
+from jaxtyping import UInt8
 from torch import Tensor
 
 from .. import __version__
 from ..base.errors import UserError
 from ..base.files import PACKAGE
+from ..base.seeds import stream_random
 from ..models.image_ar import ImageAR, ImageARConfig
 from ..models.image_grammar import Picture as PictureCodes
-from ..models.image_grammar import Role, Text, Tokens, pack, unpack, write
+from ..models.image_grammar import Role, pack, unpack
 from ..models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
 from ..models.weights import load_into, read_card
-from ..ops.orders import group_sizes, kept_first, raster, spread
-from ..ops.streams import uniform
+from ..ops.orders import group_sizes, kept_first
 from ..text.prompts import check_prompt
 from ..text.vocabulary import Vocabulary
-from .decoding import Job, Sampling, decode
+from .decoding import decode
+from .drafts import draft, fill_undrawn
+from .image_jobs import Prepared, new_job, request_settings
+from .image_requests import (
+    CELL,
+    GRIDS,
+    MODES,
+    SPREADS,
+    EditRequest,
+    ImageRequest,
+    Mode,
+    Request,
+    VariationRequest,
+    drawing_order,
+    fit_mask,
+    fit_picture,
+    mode_named,
+    nearest_aspect,
+    touched,
+)
 from .packed import PackedImageAR
 
+__all__ = [
+    "CELL",
+    "GRIDS",
+    "MODES",
+    "SHIPPED",
+    "SOURCE_SHARE",
+    "EditRequest",
+    "ImageGenerator",
+    "ImageRequest",
+    "Mode",
+    "OnPass",
+    "Picture",
+    "Prepared",
+    "VariationRequest",
+    "fast_dtype",
+    "tuples",
+]
+
 SHIPPED = PACKAGE / "weights"
-GRIDS = {"1:1": (8, 8), "3:2": (6, 9), "2:3": (9, 6), "16:9": (6, 11), "9:16": (11, 6)}  # rows, columns at size 128
-CELL = 16  # px a position side
+SOURCE_SHARE = 0.5  # of the side that sees the picture, in a variation without words: at 1 it copies, at 0 shapes melt
 OnPass = Callable[[int, int, Callable[[], list[np.ndarray]]], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mode:
-    """passes: at most this many groups; order "spread" or "raster"."""
-
-    passes: int
-    order: str
-    sampling: Sampling
-
-
-MODES = {
-    "speed": Mode(passes=16, order="spread", sampling=Sampling(guidance=3.0, guidance_start=3.0, temperature=0.6)),
-    "quality": Mode(
-        passes=10_000, order="raster", sampling=Sampling(guidance=4.0, guidance_start=4.0, temperature=0.5)
-    ),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageRequest:
-    """A picture to draw. size: 128 or 256 (the family, see GRIDS); mode: one of MODES."""
-
-    prompt: str
-    seed: int = 0
-    size: int = 128
-    aspect: str = "1:1"
-    mode: str = "speed"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EditRequest:
-    """A picture to change: uint8 [h, w, 3]; mask (bool [h, w]): only where it is True may anything change."""
-
-    picture: np.ndarray
-    instruction: str
-    mask: np.ndarray | None = None
-    seed: int = 0
-    mode: str = "speed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +80,10 @@ class Picture:
 
 
 class ImageGenerator:
-    """The tokenizer and the image model, ready to draw."""
+    """The tokenizer and the image model, ready to draw.
+
+    Who runs the passes himself calls `prepare`, decodes the job, and calls `draft` on the way and `picture` at the end.
+    """
 
     def __init__(self, tokenizer: VisualTokenizer, model: ImageAR, card: dict[str, Any], dtype: torch.dtype) -> None:
         self.tokenizer, self.model, self.card, self.dtype = tokenizer.eval(), model.eval(), card, dtype
@@ -125,22 +123,14 @@ class ImageGenerator:
         return cls(tokenizer, model, card, dtype or fast_dtype())
 
     def draw(self, requests: Sequence[ImageRequest], on_pass: OnPass | None = None) -> list[Picture]:
-        """Draw pictures, those of one shape and mode as one batch. A picture depends on its own request alone.
+        """Draw pictures, those of one shape and mode as one batch. A picture depends on its own request alone, bit for bit.
 
-        on_pass(pass, passes, preview): called after every pass; preview() decodes the batch as it stands.
+        on_pass(pass, passes, preview): called after every pass; preview() makes drafts of the batch as it stands.
 
         Raises:
             UserError: a prompt, size, aspect or mode that the model does not have.
         """
-        self._need("draw")
-        prepared = [self._check(request) for request in requests]
-        jobs = [self._draw_job(request) for request in prepared]
-        keys = [(request.aspect, request.mode) for request in prepared]
-        drawn = self._run(jobs, keys, [request.mode for request in prepared], on_pass)
-        return [
-            self._picture(pixels, request.seed, passes, {"prompt": request.prompt, **self._about(request.mode)})
-            for (pixels, passes), request in zip(drawn, prepared, strict=True)
-        ]
+        return self._run([self.prepare(request) for request in requests], on_pass)
 
     def edit(self, requests: Sequence[EditRequest], on_pass: OnPass | None = None) -> list[Picture]:
         """Change pictures by instruction, each at the model's size of the nearest aspect. With a mask everything outside it stays,
@@ -149,19 +139,15 @@ class ImageGenerator:
         Raises:
             UserError: an empty mask or instruction, a mask of another size, or a model without edits.
         """
-        self._need("edit")
-        fitted = [self._fit(request) for request in requests]
-        jobs = [self._edit_job(request, aspect) for request, aspect in fitted]
-        keys = [(aspect, request.mode, job.kept) for (request, aspect), job in zip(fitted, jobs, strict=True)]
-        drawn = self._run(jobs, keys, [request.mode for request, _ in fitted], on_pass)
-        pictures = []
-        for (pixels, passes), (request, _), original in zip(drawn, fitted, requests, strict=True):
-            if request.mask is not None:
-                pixels = np.where(request.mask[..., None], pixels, request.picture)
-            parent = hashlib.sha256(original.picture.tobytes()).hexdigest()[:16]
-            about = {"prompt": request.instruction, "task": "edit", "parent": parent, **self._about(request.mode)}
-            pictures.append(self._picture(pixels, request.seed, passes, about))
-        return pictures
+        return self._run([self.prepare(request) for request in requests], on_pass)
+
+    def vary(self, requests: Sequence[VariationRequest], on_pass: OnPass | None = None) -> list[Picture]:
+        """Draw other pictures like the given ones, each at the model's size of the nearest aspect.
+
+        Raises:
+            UserError: a strength outside (0, 1], or a prompt or mode that the model does not have.
+        """
+        return self._run([self.prepare(request) for request in requests], on_pass)
 
     def reconstruct(self, pixels: UInt8[Tensor, "b h w 3"]) -> UInt8[Tensor, "b h w 3"]:
         """Through the tokenizer and back."""
@@ -176,10 +162,45 @@ class ImageGenerator:
         self._need("caption")
         from .captioning import describe
 
-        codes = [
-            self._codes(Image.fromarray(picture), self._nearest_aspect(*picture.shape[:2])) for picture in pictures
-        ]
+        codes = [self._codes(fit_picture(picture, nearest_aspect(*picture.shape[:2]))) for picture in pictures]
         return [describe(self.decoder, self.vocabulary, code, self.dtype, longest) for code in codes]
+
+    def prepare(self, request: Request) -> Prepared:
+        """Everything that a request needs before its first pass.
+
+        Raises:
+            UserError: as `draw`, `edit` and `vary` say.
+        """
+        if isinstance(request, ImageRequest):
+            return self._prepare_draw(request)
+        if isinstance(request, EditRequest):
+            return self._prepare_edit(request)
+        return self._prepare_variation(request)
+
+    def picture(self, prepared: Prepared, digits: UInt8[Tensor, "n g"]) -> Picture:
+        """The finished picture of all its digits, by position."""
+        pixels = self._beside_source(prepared, self._decode(prepared, digits).numpy())
+        (height, width), passes = pixels.shape[:2], len(prepared.groups)
+        about = {"task": "draw", **prepared.about, "seed": prepared.seed, "passes": passes}
+        about |= {"width": width, "height": height}
+        return Picture(pixels=pixels, seed=prepared.seed, passes=passes, metadata=about)
+
+    def draft(self, prepared: Prepared, digits: UInt8[Tensor, "n g"], passes: int) -> UInt8[np.ndarray, "h w 3"]:
+        """How the picture looks after so many passes: sharp where it is drawn, a soft field of the colours around elsewhere."""
+        drawn = prepared.drawn(passes)
+        if drawn.any():
+            digits = fill_undrawn(digits, drawn.flatten(), *drawn.shape)
+        return self._beside_source(prepared, draft(self._decode(prepared, digits), drawn).numpy())
+
+    def _decode(self, prepared: Prepared, digits: UInt8[Tensor, "n g"]) -> UInt8[Tensor, "h w 3"]:
+        codes = unpack(digits.unflatten(0, (prepared.job.rows, prepared.job.columns)))
+        return self.tokenizer.decode(codes[None], self.dtype)[0]
+
+    def _beside_source(self, prepared: Prepared, pixels: np.ndarray) -> np.ndarray:
+        """A masked edit's picture: outside the mask the source's own pixels."""
+        if prepared.mask is None or prepared.source is None:
+            return pixels
+        return np.where(prepared.mask[..., None], pixels, prepared.source)
 
     def _need(self, task: str) -> None:
         if task not in self.card["tasks"]:
@@ -188,7 +209,8 @@ class ImageGenerator:
                 fix="Name another model with --model, or train one.",
             )
 
-    def _check(self, request: ImageRequest) -> ImageRequest:
+    def _prepare_draw(self, request: ImageRequest) -> Prepared:
+        self._need("draw")
         if request.size not in self.card["sizes"]:
             sizes = " and ".join(str(size) for size in self.card["sizes"])
             raise UserError(
@@ -196,127 +218,88 @@ class ImageGenerator:
             )
         if request.aspect not in GRIDS:
             raise UserError(f"There is no aspect {request.aspect!r}.", fix=f"Choose one of {', '.join(GRIDS)}.")
-        if request.mode not in MODES:
-            raise UserError(f"There is no mode {request.mode!r}.", fix=f"Choose one of {', '.join(MODES)}.")
-        return replace(request, prompt=check_prompt(request.prompt))
-
-    def _about(self, mode: str) -> dict[str, Any]:
-        return {"mode": mode, "model": self.card["hash"], "polarlight": __version__}
-
-    def _picture(self, pixels: np.ndarray, seed: int, passes: int, about: dict[str, Any]) -> Picture:
-        height, width = pixels.shape[:2]
-        return Picture(
-            pixels=pixels, seed=seed, passes=passes, metadata={"task": "draw", **about, "seed": seed, "passes": passes,
-                                                               "width": width, "height": height},
-        )  # fmt: skip
-
-    def _draw_job(self, request: ImageRequest) -> Job:
-        rows, columns = GRIDS[request.aspect]
-        order = drawing_order(MODES[request.mode].order, rows, columns)
+        (rows, columns), mode = GRIDS[request.aspect], mode_named(request.mode)
+        order = drawing_order(mode.order, rows, columns)
         empty = torch.zeros(rows, columns, self.model.config.digits, dtype=torch.uint8)
-        v = self.vocabulary
-        target = PictureCodes(digits=empty, order=order)
+        return self._prepared(request, "draw", check_prompt(request.prompt), [PictureCodes(digits=empty, order=order)])
 
-        def sequence(words: list[int]) -> Tokens:
-            return write([Text(ids=[v["<bos>"], v["<draw>"], *words]), target], v)
-
-        return Job(
-            conditional=sequence(v.encode(request.prompt)),
-            free=sequence([]),
-            order=order,
-            kept=0,
-            noise=uniform((rows * columns, self.model.config.digits), request.seed, "draw"),
-            rows=rows,
-            columns=columns,
-        )
-
-    def _fit(self, request: EditRequest) -> tuple[EditRequest, str]:
-        """The request at the model's size, and its aspect."""
-        height, width = request.picture.shape[:2]
-        aspect = self._nearest_aspect(height, width)
-        rows, columns = GRIDS[aspect]
-        size = (columns * CELL, rows * CELL)
-        picture = np.asarray(Image.fromarray(request.picture).resize(size, Image.Resampling.LANCZOS))
-        mask = request.mask
-        if mask is not None:
-            if mask.shape != (height, width):
-                raise UserError(
-                    f"The mask is {mask.shape[1]} x {mask.shape[0]} px, the picture {width} x {height} px.",
-                    fix="Make them the same size.",
-                )
-            shares = Image.fromarray(mask).convert("L").resize(size, Image.Resampling.BOX)
-            mask = np.asarray(shares) > 0  # a line thinner than the model's pixels still counts
-            if not mask.any():
-                raise UserError(
-                    "The mask is empty, so nothing may change.", fix="Paint white where the picture may change."
-                )
-        if request.mode not in MODES:
-            raise UserError(f"There is no mode {request.mode!r}.", fix=f"Choose one of {', '.join(MODES)}.")
-        return replace(request, picture=picture, mask=mask, instruction=check_prompt(request.instruction)), aspect
-
-    def _nearest_aspect(self, height: int, width: int) -> str:
-        return min(GRIDS, key=lambda name: abs(np.log(GRIDS[name][1] / GRIDS[name][0] * height / width)))
-
-    def _codes(self, picture: Image.Image, aspect: str) -> UInt8[Tensor, "p q g"]:
-        rows, columns = GRIDS[aspect]
-        pixels = np.asarray(picture.resize((columns * CELL, rows * CELL), Image.Resampling.LANCZOS))
-        return pack(self.tokenizer.encode(torch.from_numpy(pixels.copy())[None], self.dtype))[0]
-
-    def _edit_job(self, request: EditRequest, aspect: str) -> Job:
-        rows, columns = GRIDS[aspect]
-        codes = self._codes(Image.fromarray(request.picture), aspect)
-        order, kept = drawing_order(MODES[request.mode].order, rows, columns), 0
+    def _prepare_edit(self, request: EditRequest) -> Prepared:
+        self._need("edit")
+        (height, width), mode = request.picture.shape[:2], mode_named(request.mode)
+        aspect = nearest_aspect(height, width)
+        source, mask, kept = fit_picture(request.picture, aspect), None, 0
+        codes, order = self._codes(source), drawing_order(mode.order, *GRIDS[aspect])
         if request.mask is not None:
-            change = torch.from_numpy(request.mask.reshape(rows, CELL, columns, CELL).any((1, 3))).flatten()
+            mask = fit_mask(request.mask, height, width, aspect)
+            change = touched(mask)
             order, kept = kept_first(order, ~change), int((~change).sum())
-        v = self.vocabulary
         parts = [PictureCodes(digits=codes, role=Role.SOURCE), PictureCodes(digits=codes, order=order, kept=kept)]
+        prepared = self._prepared(request, "edit", check_prompt(request.instruction), parts)
+        return replace(prepared, source=source, mask=mask)
 
-        def sequence(words: list[int]) -> Tokens:
-            return write([Text(ids=[v["<bos>"], v["<edit>"], *words]), *parts], v)
+    def _prepare_variation(self, request: VariationRequest) -> Prepared:
+        """Some of the picture's positions, the first of a spread order, are given; what follows them in that order is drawn.
 
-        return Job(
-            conditional=sequence(v.encode(request.instruction)),
-            free=sequence([]),
-            order=order,
-            kept=kept,
-            noise=uniform((rows * columns, self.model.config.digits), request.seed, "draw"),
-            rows=rows,
-            columns=columns,
+        Where there are no words, and the model has learned to edit, one side sees the picture as an edit's source and would copy
+        it, the other does not; what is drawn lies between the two.
+        """
+        self._need("draw")
+        if not 0 < request.strength <= 1:
+            raise UserError(
+                f"A strength of {request.strength:g} is not possible.", fix="Give one above 0 and at most 1."
+            )
+        aspect = nearest_aspect(*request.picture.shape[:2])
+        codes = self._codes(fit_picture(request.picture, aspect))
+        order = drawing_order("spread", *GRIDS[aspect], stream_random(request.seed, "variation").randrange(SPREADS))
+        kept = min(len(order) - 1, round(len(order) * (1 - request.strength)))
+        words, target = request.prompt.strip(), PictureCodes(digits=codes, order=order, kept=kept)
+        prepared = self._prepared(request, "draw", check_prompt(words) if words else "", [target])
+        if words or request.negative_prompt or "edit" not in self.card["tasks"]:
+            return prepared
+        parts = [PictureCodes(digits=codes, role=Role.SOURCE), target]
+        seeing = new_job(self.vocabulary, "edit", ("", ""), parts, request.seed).conditional
+        sampling = replace(prepared.sampling, guidance=SOURCE_SHARE, guidance_start=SOURCE_SHARE)
+        return replace(prepared, job=replace(prepared.job, conditional=seeing), sampling=sampling)
+
+    def _prepared(self, request: Request, task: str, words: str, pictures: list[PictureCodes]) -> Prepared:
+        """A request whose last picture is to be drawn after `words`."""
+        mode, unwanted = (
+            mode_named(request.mode),
+            check_prompt(request.negative_prompt) if request.negative_prompt else "",
+        )
+        job = new_job(self.vocabulary, task, (words, unwanted), pictures, request.seed)
+        return Prepared(
+            job=job,
+            groups=group_sizes(len(job.order) - job.kept, mode.passes),
+            sampling=mode.sampling if words or unwanted else replace(mode.sampling, guidance=1.0, guidance_start=1.0),
+            seed=request.seed,
+            about={**request_settings(request, words, unwanted), "model": self.card["hash"], "polarlight": __version__},
         )
 
-    def _run(
-        self, jobs: Sequence[Job], keys: Sequence[tuple], modes: Sequence[str], on_pass: OnPass | None
-    ) -> list[tuple[np.ndarray, int]]:
-        """Decode jobs batch by batch (those with equal keys together); returns (pixels, passes) in the given order."""
-        results: dict[int, tuple[np.ndarray, int]] = {}
-        for key in dict.fromkeys(keys):
-            members = [i for i, other in enumerate(keys) if other == key]
-            batch, mode = [jobs[i] for i in members], MODES[modes[members[0]]]
-            rows, columns = batch[0].rows, batch[0].columns
-            groups = group_sizes(rows * columns - batch[0].kept, mode.passes)
+    def _codes(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[Tensor, "p q g"]:
+        """The packed codes of a picture at the model's size."""
+        return pack(self.tokenizer.encode(torch.from_numpy(picture.copy())[None], self.dtype))[0]
 
-            def report(
-                number: int, passes: int, digits: UInt8[Tensor, "b n g"], rows: int = rows, columns: int = columns
-            ) -> None:
+    def _run(self, prepared: Sequence[Prepared], on_pass: OnPass | None) -> list[Picture]:
+        """Decode batch by batch, those that run alike together; returns pictures in the given order."""
+        batches: dict[tuple[Any, ...], list[int]] = {}
+        for number, one in enumerate(prepared):
+            alike = (one.job.rows, one.job.columns, one.job.kept, tuple(one.groups), one.sampling)
+            batches.setdefault(alike, []).append(number)
+        pictures: dict[int, Picture] = {}
+        for members in batches.values():
+            batch = [prepared[number] for number in members]
+
+            def report(number: int, passes: int, digits: UInt8[Tensor, "b n g"], batch: list[Prepared] = batch) -> None:
                 if on_pass:
-                    on_pass(number, passes, lambda: list(self._pixels(digits, rows, columns)))
+                    pairs = list(zip(batch, digits, strict=True))
+                    on_pass(number, passes, lambda: [self.draft(one, own, number) for one, own in pairs])
 
-            digits = decode(self.decoder, batch, groups, mode.sampling, self.dtype, report)
-            for i, pixels in zip(members, self._pixels(digits, rows, columns), strict=True):
-                results[i] = (pixels, len(groups))
-        return [results[i] for i in range(len(jobs))]
-
-    def _pixels(self, digits: UInt8[Tensor, "b n g"], rows: int, columns: int) -> np.ndarray:
-        codes = unpack(digits.unflatten(1, (rows, columns)))
-        return torch.cat([self.tokenizer.decode(one[None], self.dtype) for one in codes]).numpy()
-
-
-def drawing_order(name: str, rows: int, columns: int) -> Int64[Tensor, " n"]:
-    """The order of a mode."""
-    if name == "raster":
-        return raster(rows, columns)
-    return spread(rows, columns, uniform((rows * columns,), 0, "drawing order"))
+            jobs = [one.job for one in batch]
+            digits = decode(self.decoder, jobs, batch[0].groups, batch[0].sampling, self.dtype, report)
+            for number, one, own in zip(members, batch, digits, strict=True):
+                pictures[number] = self.picture(one, own)
+        return [pictures[number] for number in range(len(prepared))]
 
 
 def tuples(config: dict[str, Any]) -> dict[str, Any]:

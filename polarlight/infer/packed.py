@@ -28,34 +28,34 @@ PACKED_FOR = 8  # rows the tile layout is chosen for
 DENSE_UP_TO = (
     1024  # tokens; above, computing every expert for every token costs more than sorting them (4.3 ms each at 960)
 )
-NARROW = 320  # columns of a tiled product: in wider ones the order of the sum, and so the result, depends on the number of rows
+NARROW = 320  # columns of a tiled product up to which a row has the same bits whatever the number of rows
+TOGETHER = 32  # rows up to which that holds for more columns too; above, the order of the sum depends on their number
 SMALL = 1 << 17  # numbers in a matrix up to which a row times it is faster in fp32: 17 against 27 us at 320 x 320
 
 Linear = Callable[[Tensor], Tensor]
 
 
-def pack(weight: Float[Tensor, "o i"], dtype: torch.dtype, steady: bool = False) -> Linear:
+def pack(weight: Float[Tensor, "o i"], dtype: torch.dtype) -> Linear:
     """x -> x weight^T with the weight in `dtype`, where the CPU multiplies bf16 in tiles in its own layout.
 
-    steady: a row's result has the same bits whatever the number of rows, from two on; wide matrices then take one product for every
-    NARROW columns (115 instead of 25 us for 1,600 columns at few rows).
+    In tiles a row's result has the same bits whatever the number of rows, from two on: wide matrices take TOGETHER rows at a time.
+    A row by itself times a SMALL matrix is quicker in fp32.
     """
     weight = weight.detach().to(dtype).contiguous()
     tiles = weight.device.type == "cpu" and dtype == torch.bfloat16 and torch.backends.mkldnn.is_available()
     if not (tiles and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         return lambda x: F.linear(x, weight)
-    parts = weight.split(NARROW, 1) if steady else [weight]
-    first, *others = [torch.ops.mkldnn._reorder_linear_weight(part.contiguous(), PACKED_FOR) for part in parts]
-    multiply, add = torch.ops.mkldnn._linear_pointwise.default, torch.ops.mkldnn._linear_pointwise.binary
-    if not others:
-        return lambda x: multiply(x, first, None, "none", [], "")
+    tiled = torch.ops.mkldnn._reorder_linear_weight(weight, PACKED_FOR)
+    multiply = torch.ops.mkldnn._linear_pointwise.default
+    single = weight.float() if weight.numel() <= SMALL else None
+    together = TOGETHER if weight.shape[1] > NARROW else 1 << 30
 
     def product(x: Tensor) -> Tensor:
-        part, *parts = x.split(NARROW, 1)
-        out = multiply(part, first, None, "none", [], "")
-        for part, tiles in zip(parts, others, strict=True):
-            out = add(part, out, tiles, None, "add")
-        return out
+        if len(x) == 1 and single is not None:
+            return F.linear(x.float(), single).to(dtype)
+        if len(x) <= together:
+            return multiply(x, tiled, None, "none", [], "")
+        return torch.cat([multiply(rows, tiled, None, "none", [], "") for rows in x.split(TOGETHER)])
 
     return product
 
@@ -69,15 +69,15 @@ def normal(x: Float[Tensor, "*n d"], eps: Float[Tensor, ""]) -> Float[Tensor, "*
 class PackedBlock:
     """One layer."""
 
-    def __init__(self, block: Block, config: ImageARConfig, dtype: torch.dtype, steady: bool) -> None:
+    def __init__(self, block: Block, config: ImageARConfig, dtype: torch.dtype) -> None:
         self.heads, self.head_dim, self.eps = config.heads, config.head_dim, torch.tensor(EPS)
         attention = block.attention
-        self.qkv = pack(side_by_side(attention.qkv.weight, config) * block.attention_norm.weight, dtype, steady)
-        self.out = pack(attention.out.weight, dtype, steady)
+        self.qkv = pack(side_by_side(attention.qkv.weight, config) * block.attention_norm.weight, dtype)
+        self.out = pack(attention.out.weight, dtype)
         pairs = pair_order(config.head_dim)
         norms = torch.stack((attention.query_norm.weight, attention.key_norm.weight))[:, pairs]
         self.qk_weight = norms[:, None].detach().float()
-        self.mlp = packed_mlp(block, dtype, steady)
+        self.mlp = packed_mlp(block, dtype)
 
     def __call__(
         self,
@@ -87,7 +87,8 @@ class PackedBlock:
         cache: LayerCache,
         start: int,
     ) -> Float[Tensor, "n d"]:
-        """rotation: complex [b, s, 2, 1, f], the query's and the key's turns; mask: additive, or None for no limits."""
+        """rotation: complex [b, s, 2, 1, f], the query's and the key's turns; mask: additive, or None for no limits. Where it has
+        more rows than there are tokens, attention runs over as many queries, of which the last are not read."""
         b, s = rotation.shape[:2]
         qkv = self.qkv(normal(x, self.eps)).view(b, s, 3, self.heads, self.head_dim)
         qk = normal(qkv[:, :, :2].float(), self.eps).mul_(self.qk_weight)
@@ -95,7 +96,9 @@ class PackedBlock:
         qkv[:, :, :2] = qk
         query, key, value = qkv.transpose(1, 3).unbind(2)  # each [b, heads, s, head dim]
         keys, values = cache.write(start, key, value)
-        y = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+        if mask is not None and mask.shape[2] > s:
+            query = F.pad(query, (0, 0, 0, mask.shape[2] - s))
+        y = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)[:, :, :s]
         x = x + self.out(y.transpose(1, 2).reshape(x.shape[0], -1))
         return x + self.mlp(x)
 
@@ -112,13 +115,13 @@ def side_by_side(qkv: Float[Tensor, "o d"], config: ImageARConfig) -> Float[Tens
     return torch.cat((query[:, pairs].flatten(0, 1), key[:, pairs].flatten(0, 1), value.flatten(0, 1)))
 
 
-def packed_mlp(block: Block, dtype: torch.dtype, steady: bool) -> Linear:
+def packed_mlp(block: Block, dtype: torch.dtype) -> Linear:
     """The layer's feed-forward part with its norm: x [n, d] -> [n, d]."""
     if isinstance(block.mlp, DenseMLP):
-        up = pack(block.mlp.mlp.up.weight * block.mlp_norm.weight, dtype, steady)
-        down, eps = pack(block.mlp.mlp.down.weight, dtype, steady), torch.tensor(EPS)
+        up = pack(block.mlp.mlp.up.weight * block.mlp_norm.weight, dtype)
+        down, eps = pack(block.mlp.mlp.down.weight, dtype), torch.tensor(EPS)
         return lambda x: swiglu(normal(x, eps), up, down)
-    return PackedMoE(block.mlp, block.mlp_norm.weight, dtype, steady)
+    return PackedMoE(block.mlp, block.mlp_norm.weight, dtype)
 
 
 class PackedMoE:
@@ -129,8 +132,7 @@ class PackedMoE:
     and those not chosen are weighed with zero. Many tokens go through the module itself. A layout is made at its first use.
     """
 
-    def __init__(self, moe: MoE, norm: Float[Tensor, " d"], dtype: torch.dtype, steady: bool = False) -> None:
-        self.steady = steady
+    def __init__(self, moe: MoE, norm: Float[Tensor, " d"], dtype: torch.dtype) -> None:
         self.moe, self.norm, self.dtype, self.eps = moe, norm.detach(), dtype, torch.tensor(EPS)
         self.single = torch.float32 if moe.up[0].numel() <= SMALL else dtype
         self.router = (moe.router.detach().float() * self.norm).T.contiguous()
@@ -150,7 +152,7 @@ class PackedMoE:
         shared_gate, shared_value = moe.shared.up.weight.chunk(2)
         up = torch.cat((gates.flatten(0, 1), shared_gate, values.flatten(0, 1), shared_value))
         down = torch.cat((moe.down.transpose(0, 1).flatten(1), moe.shared.down.weight), 1)
-        return pack(up * self.norm, self.dtype, self.steady), pack(down, self.dtype, self.steady)
+        return pack(up * self.norm, self.dtype), pack(down, self.dtype)
 
     def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         moe, n = self.moe, x.shape[0]
@@ -159,7 +161,7 @@ class PackedMoE:
             return moe((x * self.norm.to(x.dtype))[None])[0][0]
         gates, chosen, _ = route(x.float() @ self.router, moe.bias, moe.top_k)
         gates = gates if moe.scale == 1 else gates * moe.scale
-        return self.few(x, gates, chosen) if 4 * chosen.numel() <= len(moe.up) else self.every(x, gates, chosen)
+        return self.few(x, gates, chosen) if n == 1 else self.every(x, gates, chosen)
 
     def few(
         self, x: Float[Tensor, "n d"], gates: Float[Tensor, "n k"], chosen: Int64[Tensor, "n k"]
@@ -224,14 +226,13 @@ class PackedHead:
 class PackedImageAR:
     """An `ImageAR` laid out for decoding; takes its place in `infer.decoding` and `infer.captioning`. Inference only.
 
-    The weights are copied when it is made: later changes to the model are not seen. steady: see `pack`; what `infer.continuous`
-    draws with it does not depend on what is drawn beside it, not even in bf16.
+    The weights are copied when it is made: later changes to the model are not seen.
     """
 
-    def __init__(self, model: ImageAR, dtype: torch.dtype, steady: bool = False) -> None:
-        self.model, self.config, self.dtype, self.steady = model, model.config, dtype, steady
+    def __init__(self, model: ImageAR, dtype: torch.dtype) -> None:
+        self.model, self.config, self.dtype = model, model.config, dtype
         with torch.no_grad():
-            self.blocks = [PackedBlock(block, model.config, dtype, steady) for block in model.blocks]
+            self.blocks = [PackedBlock(block, model.config, dtype) for block in model.blocks]
             self.head = PackedHead(model.head, dtype)
             self.words = pack(model.tokens.weight, dtype)
             self.table, self.roles = (
@@ -263,12 +264,12 @@ class PackedImageAR:
     def hidden(
         self,
         tokens: Tokens,
-        mask: Bool[Tensor, "b 1 s n"],
+        mask: Bool[Tensor, "b 1 queries n"],
         dtype: torch.dtype,
         cache: Sequence[LayerCache] | None = None,
         start: int = 0,
     ) -> tuple[Float[Tensor, "b s d"], Float[Tensor, " two"]]:
-        """As `ImageAR.hidden`; the losses are zero. `dtype` must be the one this was packed for."""
+        """As `ImageAR.hidden`; the losses are zero. `dtype` must be the one this was packed for. mask: see `PackedBlock`."""
         assert dtype == self.dtype
         b, s = tokens.ids.shape
         x = self.embed(tokens).flatten(0, 1)

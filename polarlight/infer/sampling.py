@@ -55,14 +55,10 @@ def sample_digits(
     noise: Float[Tensor, "n g"],
     scale: float,
     sampling: Sampling,
-    steady: bool = False,
 ) -> UInt8[Tensor, "n g"]:
-    """Draw the digits of positions one after another. With two sides `scale` guides the first away from the second.
-
-    steady: pad to a whole multiple of ROWS.
-    """
+    """Draw the digits of positions one after another. With two sides `scale` guides the first away from the second."""
     sides, n = state.shape[:2]
-    extra = -n % (ROWS // sides) if steady else 0
+    extra = -n % (ROWS // sides)
     inputs = head.inputs(F.pad(state, (0, 0, 0, extra)))
     uniform = F.pad(noise, (0, 0, 0, extra)).T.contiguous()
     known = torch.zeros(n + extra, head.digits * head.values)

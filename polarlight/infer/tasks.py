@@ -11,6 +11,11 @@ from jaxtyping import Bool, UInt8
 from ..base.errors import UserError
 from .sizes import NativeSize, nearest_size
 
+CAN = {
+    "image": {"draw": "draw pictures", "edit": "edit pictures", "variation": "make variations of pictures"},
+    "video": {"generate": "make clips", "edit": "edit clips", "extend": "extend clips"},
+}
+
 
 class UnsupportedTask(UserError):
     """The model named cannot do this task."""
@@ -170,14 +175,17 @@ class ModelInfo:
         Raises:
             UnsupportedTask: it cannot; the sentence says what is in the way.
         """
-        able, pictures = ", ".join(self.tasks), len(task.pictures)
+        can, pictures = CAN[self.modality], len(task.pictures)
         if isinstance(task, VideoTask) != (self.modality == "video"):
             kind = "video" if isinstance(task, VideoTask) else "images"
             raise UnsupportedTask(
                 f"The model {self.name} does not make {kind}.", fix=f"It makes {self.modality}s only."
             )
         if task.task not in self.tasks:
-            raise UnsupportedTask(f"The model {self.name} cannot {task.task}.", fix=f"It can: {able}.")
+            raise UnsupportedTask(
+                f"The model {self.name} cannot {can[task.task]}.",
+                fix=f"It can {', '.join(can[name] for name in self.tasks)}.",
+            )
         if len(task.prompt) > self.max_prompt:
             raise UnsupportedTask(
                 f"The prompt has {len(task.prompt):,} characters; {self.name} reads {self.max_prompt:,}.",
@@ -196,7 +204,8 @@ class ModelInfo:
         if isinstance(task, ImageTask):
             self._check_pictures(task)
         elif (task.source is None) != (task.task == "generate"):
-            raise UnsupportedTask(f"To {task.task} goes {'without' if task.source else 'with'} a source clip.")
+            needs = "takes no source clip" if task.source else "needs a source clip"
+            raise UnsupportedTask(f"The task {task.task!r} {needs}.", fix="Choose the task by what you bring.")
 
     def _check_pictures(self, task: ImageTask) -> None:
         if bool(task.pictures) != (task.task != "draw"):
@@ -205,6 +214,8 @@ class ModelInfo:
         if task.mask is None:
             return
         if not self.masks or task.task != "edit":
-            raise UnsupportedTask(f"The model {self.name} takes no mask to {task.task}.", fix="Leave it out.")
+            raise UnsupportedTask(
+                f"The model {self.name} takes no mask to {CAN['image'][task.task]}.", fix="Leave it out."
+            )
         if task.mask.shape != task.pictures[0].shape[:2]:
             raise UserError("The mask and the picture differ in size.", fix="Make them the same size.")

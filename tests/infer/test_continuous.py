@@ -8,7 +8,7 @@ import torch
 from tiny import codes, drawing, image_model
 from torch import Tensor
 
-from polarlight.infer.continuous import BLOCK, USUAL, Drawing, RunningBatch, visible
+from polarlight.infer.continuous import BLOCK, USUAL, Drawing, RunningBatch, enough, visible
 from polarlight.infer.decoding import Job, Sampling, decode
 from polarlight.infer.packed import DENSE_UP_TO, PackedImageAR
 from polarlight.models.image_ar import ImageAR
@@ -79,10 +79,10 @@ def test_a_picture_does_not_depend_on_who_joins_when(seed: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_steady_models_pictures_do_not_depend_on_the_company_in_any_precision(dtype: torch.dtype) -> None:
+def test_pictures_do_not_depend_on_their_company_in_any_precision(dtype: torch.dtype) -> None:
     if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("the CPU has no bf16 matrix products")
-    model = PackedImageAR(image_model(), dtype, steady=True)
+    model = PackedImageAR(image_model(), dtype)
     drawings = new_drawings(model.model, 12)
     run(RunningBatch(model, 4, POSITIONS), drawings, random.Random(0))
     for one in drawings:
@@ -173,3 +173,9 @@ def test_a_row_sees_its_own_past_what_is_fed_and_itself() -> None:
         [1, 1, 1, 1, 0, 0, 0],
         [1, 1, 1, 0, 1, 0, 0],
     ]
+
+
+def test_queries_that_are_missing_are_added_and_see_one_column() -> None:
+    mask = torch.zeros(2, 1, 1, 4, dtype=torch.bool)
+    assert enough(mask, 3)[1, 0].int().tolist() == [[0, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]]
+    assert torch.equal(enough(mask, 1), mask)

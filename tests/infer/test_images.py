@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from tiny import image_model, visual_tokenizer
 
 from polarlight.base.errors import UserError
-from polarlight.infer.images import CELL, GRIDS, MODES, EditRequest, ImageGenerator, ImageRequest, drawing_order
+from polarlight.infer.images import (
+    CELL,
+    GRIDS,
+    MODES,
+    SOURCE_SHARE,
+    EditRequest,
+    ImageGenerator,
+    ImageRequest,
+    Prepared,
+    VariationRequest,
+)
+from polarlight.models.image_grammar import Role, pack
 from polarlight.models.weights import export
 from polarlight.worlds.scene import ASPECTS, picture_size
 
@@ -105,7 +116,7 @@ def test_a_masked_edit_leaves_every_pixel_outside_the_mask(generator: ImageGener
 
 
 def test_what_the_mask_covers_does_not_reach_the_model_through_the_picture_to_draw(generator: ImageGenerator) -> None:
-    job = generator._edit_job(EditRequest(picture=photo(), instruction="a", mask=window(128, 128, 30, 50)), "1:1")
+    job = generator.prepare(EditRequest(picture=photo(), instruction="a", mask=window(128, 128, 30, 50))).job
     rows, columns = slice(30 // CELL, 69 // CELL + 1), slice(50 // CELL, 79 // CELL + 1)
     free = np.zeros((8, 8), bool)
     free[rows, columns] = True
@@ -119,6 +130,57 @@ def test_an_edit_does_not_depend_on_the_batch(generator: ImageGenerator) -> None
     alone, together = generator.edit([one])[0], generator.edit([wide, one, free])
     assert np.array_equal(together[1].pixels, alone.pixels)
     assert together[0].pixels.shape == (*picture_size("16:9"), 3)
+
+
+def varied(generator: ImageGenerator, **changes: object) -> Prepared:
+    return generator.prepare(VariationRequest(**({"picture": photo()} | changes)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("strength", "kept"), [(0.7, 19), (0.5, 32), (1.0, 0), (0.001, 63)])
+def test_a_variation_takes_over_the_share_of_the_picture_that_its_strength_leaves(
+    generator: ImageGenerator, strength: float, kept: int
+) -> None:
+    job = varied(generator, strength=strength).job
+    picture = torch.from_numpy(photo())[None]
+    codes = pack(generator.tokenizer.encode(picture))[0].flatten(0, 1)
+    given = job.conditional.digits[0, -63:]
+    assert job.kept == kept
+    assert torch.equal(given[:kept], codes[job.order[:kept]])
+
+
+def test_variations_of_one_picture_differ_by_seed_and_each_stays_the_same(generator: ImageGenerator) -> None:
+    asked = [VariationRequest(picture=photo(96, 144), seed=seed) for seed in (1, 2)]
+    first, second = generator.vary(asked)
+    assert first.pixels.shape == (*picture_size("3:2"), 3)
+    assert not np.array_equal(first.pixels, second.pixels)
+    assert np.array_equal(generator.vary(asked[1:])[0].pixels, second.pixels)
+    about = first.metadata
+    assert (about["task"], about["prompt"], about["strength"], len(about["parent"])) == ("variation", "", 0.7, 16)
+
+
+def test_a_variation_with_words_is_guided_by_them(generator: ImageGenerator) -> None:
+    assert varied(generator, prompt="a cat").sampling == MODES["speed"].sampling
+    assert varied(generator, negative_prompt="a cat").sampling == MODES["speed"].sampling
+
+
+def test_a_variation_without_words_lies_between_a_copy_and_a_new_picture(generator: ImageGenerator) -> None:
+    prepared = varied(generator)
+    assert prepared.sampling.guidance == prepared.sampling.guidance_start == SOURCE_SHARE
+    roles = [(side.role == int(Role.SOURCE)).sum() for side in (prepared.job.conditional, prepared.job.free)]
+    assert roles == [64, 0]
+
+
+def test_a_model_that_cannot_edit_varies_without_seeing_the_picture() -> None:
+    prepared = varied(new_generator(["draw"]))
+    assert not prepared.sampling.guided
+    assert not (prepared.job.conditional.role == int(Role.SOURCE)).any()
+
+
+def test_a_negative_prompt_changes_the_picture_and_is_kept_with_it(generator: ImageGenerator) -> None:
+    plain = ImageRequest(prompt="a red cat", seed=3)
+    first, other = generator.draw([plain, replace(plain, negative_prompt=" a blue  dog")])
+    assert not np.array_equal(first.pixels, other.pixels)
+    assert other.metadata == first.metadata | {"negative_prompt": "a blue dog"}
 
 
 def test_a_picture_of_any_size_is_edited_at_the_nearest_aspect(generator: ImageGenerator) -> None:
@@ -139,6 +201,21 @@ def test_a_picture_goes_through_the_tokenizer_and_back(generator: ImageGenerator
     assert generator.reconstruct(pixels).shape == pixels.shape
 
 
+def test_a_draft_before_the_first_pass_is_grey_and_after_the_last_is_the_picture(generator: ImageGenerator) -> None:
+    prepared = generator.prepare(ImageRequest(prompt="a cat"))
+    digits = torch.randint(0, 3, (64, generator.model.config.digits), dtype=torch.uint8)
+    assert (generator.draft(prepared, digits, 0) == 128).all()
+    assert np.array_equal(generator.draft(prepared, digits, 16), generator.picture(prepared, digits).pixels)
+
+
+def test_a_draft_of_a_masked_edit_shows_the_picture_outside_the_mask(generator: ImageGenerator) -> None:
+    picture, mask = photo(), window(128, 128, 30, 50)
+    prepared = generator.prepare(EditRequest(picture=picture, instruction="a", mask=mask))
+    draft = generator.draft(prepared, torch.zeros(64, generator.model.config.digits, dtype=torch.uint8), 1)
+    assert np.array_equal(draft[~mask], picture[~mask])
+    assert not np.array_equal(draft[mask], picture[mask])
+
+
 def test_captions_are_words_of_each_picture_by_itself(generator: ImageGenerator) -> None:
     pictures = [photo(), photo(96, 144)]
     words = generator.caption(pictures, longest=4)
@@ -154,6 +231,11 @@ def change(**changes: object) -> Callable[[ImageGenerator], object]:
     return lambda generator: generator.edit([EditRequest(**about)])  # type: ignore[arg-type]
 
 
+def another(**changes: object) -> Callable[[ImageGenerator], object]:
+    about = {"picture": photo()} | changes
+    return lambda generator: generator.vary([VariationRequest(**about)])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("mistake", "sentence"),
     [
@@ -162,7 +244,12 @@ def change(**changes: object) -> Callable[[ImageGenerator], object]:
         (request(mode="best"), "no mode 'best'"),
         (request(prompt=" "), "prompt is empty"),
         (request(prompt="кот"), "unsupported script"),
+        (request(negative_prompt="кот"), "unsupported script"),
         (change(mode="best"), "no mode 'best'"),
+        (another(mode="best"), "no mode 'best'"),
+        (another(prompt="кот"), "unsupported script"),
+        (another(strength=0.0), "strength of 0"),
+        (another(strength=1.5), "strength of 1.5"),
         (change(instruction=""), "empty"),
         (change(mask=np.zeros((128, 128), bool)), "mask is empty"),
         (change(mask=np.ones((64, 128), bool)), "128 x 64 px, the picture 128 x 128"),
@@ -247,8 +334,3 @@ def test_any_request_gives_a_whole_picture_or_a_sentence(
     assert picture.pixels.shape == (*picture_size(aspect), 3)
     assert picture.pixels.dtype == np.uint8
     assert picture.metadata["seed"] == picture.seed == seed
-
-
-def test_a_modes_order_never_changes() -> None:
-    assert torch.equal(drawing_order("spread", 8, 8), drawing_order("spread", 8, 8))
-    assert drawing_order("raster", 2, 3).tolist() == [0, 1, 2, 3, 4, 5]

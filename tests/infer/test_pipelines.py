@@ -195,7 +195,7 @@ def test_a_clip_has_the_frames_and_the_seconds_asked_for(filmer: Any) -> None:
     ("task", "sentence"),
     [
         (VideoTask(prompt="a", first=photo(8, 8)), "takes 0"),
-        (VideoTask(prompt="a", task="extend", source=b"mp4"), "cannot extend"),
+        (VideoTask(prompt="a", task="extend", source=b"mp4"), "cannot extend clips"),
         (ImageTask(prompt="a"), "does not make images"),
     ],
 )

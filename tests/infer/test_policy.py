@@ -3,14 +3,16 @@
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
-from infer.policy_suite import NAMES, cases
+from infer.policy_suite import NAMES
+from service_engines import FakeClips
 
 from polarlight.base.errors import UserError
+from polarlight.infer.engine import VideoTask
 from polarlight.infer.policy import Gate, GateConfig
 from polarlight.infer.policy_request import TASKS, GateRequest, Refused, Upload
 from polarlight.media.pdq import pdq_hash
@@ -57,76 +59,6 @@ def refusal(gate: Gate, request: GateRequest) -> Refused:
     with pytest.raises(Refused) as caught:
         gate.check(request)
     return caught.value
-
-
-def test_a_permit_is_spent_once(make: Make) -> None:
-    permit = make().check(draw())
-    permit.spend("draw", "a cat")
-    with pytest.raises(Refused, match="used before"):
-        permit.spend("draw", "a cat")
-
-
-@pytest.mark.parametrize(
-    ("task", "prompt", "seed"),
-    [("video", "make it winter", 0), ("edit", "make it summer", 0), ("edit", "make it winter", 1)],
-)
-def test_a_permit_holds_for_its_own_request_alone(make: Make, task: str, prompt: str, seed: int) -> None:
-    permit = make().check(edit("make it winter", Upload(pixels=picture(0))))
-    with pytest.raises(Refused, match="another request"):
-        permit.spend(task, prompt, [picture(seed)])
-
-
-def test_a_permit_expires(make: Make, clock: Clock) -> None:
-    permit = make(permit_seconds=60.0).check(draw())
-    clock.now += 61
-    with pytest.raises(Refused, match="expired"):
-        permit.spend("draw", "a cat")
-
-
-def test_a_forged_permit_is_worth_nothing(make: Make) -> None:
-    gate = make()
-    permit = replace(gate.check(draw()), id="0" * 32)
-    with pytest.raises(Refused, match="unknown"):
-        permit.spend("draw", "a cat")
-    with pytest.raises(Refused, match="without a spent permit"):
-        gate.check_output(permit, picture(0))
-
-
-def test_two_threads_cannot_spend_one_permit(make: Make) -> None:
-    permit, spent = make().check(draw()), []
-
-    def spend() -> None:
-        try:
-            permit.spend("draw", "a cat")
-            spent.append(True)
-        except Refused:
-            spent.append(False)
-
-    threads = [threading.Thread(target=spend) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(spent) == [False] * 7 + [True]
-
-
-def test_the_suite_is_decided_alike_at_every_door(make: Make) -> None:
-    gate, photo = make(names=NAMES), Upload(pixels=picture(0))
-    for number, case in enumerate(cases()):
-        task, pictures = ("edit", (photo,)) if case.photo else ("draw", ())
-        request = GateRequest(
-            task=task,
-            prompt=case.prompt,
-            entry_point=DOORS[number % len(DOORS)],
-            key_id=f"key-{number % 3}",
-            pictures=pictures,
-            subject_consent=case.consent,
-        )
-        if case.category is None:
-            gate.check(request)
-        else:
-            assert refusal(gate, request).category == case.category, case
-    assert gate.audit.verify() is None
 
 
 def test_door_and_key_are_never_weighed(make: Make) -> None:
@@ -248,6 +180,94 @@ def test_a_rule_that_hangs_refuses(make: Make) -> None:
     found = refusal(gate, edit("make it winter", Upload(pixels=picture(0))))
     release.set()
     assert (found.category, found.rule) == ("gate_failed", "pictures:timeout")
+
+
+def test_a_clip_made_here_needs_no_consent_and_another_does(make: Make, tmp_path: Path) -> None:
+    pytest.importorskip("c2pa")
+    from polarlight.media.provenance import sign
+    from polarlight.media.signing_identity import SigningIdentity
+
+    clip = FakeClips().make(VideoTask(prompt="a woman")).content
+    identity = SigningIdentity.open(tmp_path)
+    gate, asked = (
+        make(anchors=identity.anchor),
+        {"task": "edit_video", "prompt": "make her smile", "entry_point": "cli"},
+    )
+    gate.check(GateRequest(**asked, source=sign(clip, identity, {}), frames=(picture(0),)))
+    assert refusal(gate, GateRequest(**asked, source=clip, frames=(picture(0),))).category == "likeness"
+
+
+def test_frames_of_a_source_are_judged_as_pictures_are(make: Make) -> None:
+    gate = make()
+    gate.takedown(pdq_hash(picture(0)).hex, "report 5")
+    asked = {"task": "extend", "prompt": "and on", "entry_point": "cli", "source": b"clip"}
+    assert refusal(gate, GateRequest(**asked, frames=(picture(1), picture(0)))).category == "blocked_picture"
+    gate.check(GateRequest(**asked, frames=(picture(1),)))
+
+
+def test_a_negative_prompt_that_undresses_is_refused_and_a_usual_one_passes(make: Make) -> None:
+    gate = make()
+    assert refusal(gate, draw("a woman at the sea", negative_prompt="clothes")).category == "sexual"
+    assert refusal(gate, draw("a girl of nine", negative_prompt="clothing")).category == "minors"
+    gate.check(draw("a woman at the sea", negative_prompt="nude, nsfw, blurry, bad hands"))
+    gate.check(draw("a cat", negative_prompt="clothes"))
+
+
+def test_a_draft_is_judged_and_written_down_only_where_it_is_withheld(make: Make) -> None:
+    gate = make()
+    permit = gate.check(draw())
+    permit.spend("draw", "a cat")
+    gate.block([(pdq_hash(picture(0)).hex, "")])
+    assert gate.may_show(permit, picture(1))
+    assert not gate.may_show(permit, picture(0))
+    assert [one["decision"] for one in gate.audit.records() if one["event"] == "output"] == ["refused"]
+
+
+def test_a_list_is_blocked_as_a_whole_or_not_at_all(make: Make) -> None:
+    gate = make()
+    good = pdq_hash(picture(0)).hex
+    with pytest.raises(UserError, match="not a PDQ hash"):
+        gate.block([(good, ""), ("nonsense", "")])
+    assert len(gate.blocked()) == 0
+    assert (gate.block([(good, "mine"), (good, "")], "a list"), list(gate.blocked())) == (1, [(good, "a list")])
+
+
+def test_switching_is_written_down(make: Make) -> None:
+    gate = make()
+    gate.turn_off("video", "a report")
+    assert gate.switches.reason("video") == "a report"
+    gate.turn_on("video")
+    assert gate.switches.reason("video") is None
+    events = [(one["event"], one["capability"]) for one in gate.audit.records()]
+    assert events == [("switched off", "video"), ("switched on", "video")]
+
+
+def test_the_gate_of_a_home_trusts_what_this_installation_signed(tmp_path: Path) -> None:
+    assert Gate.at(tmp_path).config.anchors == ""
+    (tmp_path / "signing").mkdir()
+    (tmp_path / "signing" / "anchor.pem").write_text("PEM")
+    gate = Gate.at(tmp_path)
+    assert (gate.config.anchors, gate.folder) == ("PEM", tmp_path / "policy")
+    assert Gate.at(tmp_path, GateConfig(anchors="other")).config.anchors == "other"
+
+
+def test_the_gate_of_a_home_follows_the_operators_choices(tmp_path: Path) -> None:
+    choices = tmp_path / "policy" / "choices.json"
+    choices.parent.mkdir()
+    choices.write_text(json.dumps({"names": list(NAMES), "allowed": ["violence"]}), encoding="utf-8")
+    gate = Gate.at(tmp_path)
+    assert refusal(gate, draw(NAMES[0])).category == "impersonation"
+    gate.check(draw("a beheading"))
+
+
+@pytest.mark.parametrize(
+    "choices", ["{", "[]", '{"name": []}', '{"names": "me"}', '{"names": [1]}', '{"keep_prompts": 1}']
+)
+def test_wrong_choices_open_no_gate(tmp_path: Path, choices: str) -> None:
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "choices.json").write_text(choices, encoding="utf-8")
+    with pytest.raises(UserError, match="Cannot read the gate's choices"):
+        Gate.at(tmp_path)
 
 
 def test_a_lost_block_list_refuses(make: Make) -> None:

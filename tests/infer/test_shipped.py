@@ -14,7 +14,7 @@ from tiny import image_model, visual_tokenizer
 
 from polarlight.base.errors import UserError
 from polarlight.infer.engine import Cancelled, Done, Engine, ImageTask, Preview, UnsupportedTask, open_engine
-from polarlight.infer.images import EditRequest, ImageGenerator, ImageRequest
+from polarlight.infer.images import EditRequest, ImageGenerator, ImageRequest, VariationRequest
 from polarlight.infer.shipped import ShippedEngine, preview_passes
 from polarlight.models.weights import export
 
@@ -91,7 +91,7 @@ def test_one_seed_gives_one_picture_whatever_else_is_drawn_and_whenever(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_an_exact_engine_draws_the_same_under_load_in_any_precision(dtype: torch.dtype) -> None:
+def test_a_picture_is_the_same_under_load_alone_and_from_the_generator_in_any_precision(dtype: torch.dtype) -> None:
     if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("the CPU has no bf16 matrix products")
     tasks = [ImageTask(prompt=prompt, seed=seed) for seed, prompt in enumerate(("a cat", "two blue dogs", "snow"))]
@@ -103,14 +103,15 @@ def test_an_exact_engine_draws_the_same_under_load_in_any_precision(dtype: torch
         return [(await (await engine.submit(task, OnePermit())).result()).pixels for task in tasks]
 
     async def both() -> tuple[list[np.ndarray], list[np.ndarray]]:
-        model = ImageGenerator(visual_tokenizer(), image_model(), CARD, dtype)
-        engine = ShippedEngine(model, exact=True)
+        engine = ShippedEngine(model)
         drawn = await draw(engine, together=False), await draw(engine, together=True)
         await engine.close()
         return drawn
 
-    for one, other in zip(*run(both()), strict=True):
+    model = ImageGenerator(visual_tokenizer(), image_model(), CARD, dtype)
+    for task, one, other in zip(tasks, *run(both()), strict=True):
         assert np.array_equal(one, other)
+        assert np.array_equal(one, drawn_alone(model, task))
 
 
 def events_of(generator: ImageGenerator, task: ImageTask) -> list[Any]:
@@ -156,6 +157,22 @@ def test_an_edits_metadata_names_its_parent(generator: ImageGenerator) -> None:
     result = events_of(generator, SHORT)[-1].result
     edit = EditRequest(picture=photo(), instruction="add a cat", mask=window(128, 128), seed=4)
     assert result.metadata == generator.edit([edit])[0].metadata
+
+
+@pytest.mark.parametrize("prompt", ["", "a red cat"])
+def test_a_variation_is_that_of_the_generator(generator: ImageGenerator, prompt: str) -> None:
+    task = ImageTask(prompt=prompt, seed=4, task="variation", pictures=(photo(108, 200),), previews=1)
+    preview, done = events_of(generator, task)
+    same = generator.vary([VariationRequest(picture=photo(108, 200), prompt=prompt, seed=4)])[0]
+    assert np.array_equal(done.result.pixels, same.pixels)
+    assert done.result.metadata == same.metadata
+    assert preview.picture.shape == same.pixels.shape
+
+
+def test_a_preview_of_a_masked_edit_shows_the_picture_outside_the_mask(generator: ImageGenerator) -> None:
+    preview = events_of(generator, replace(SHORT, previews=1))[0]
+    outside = ~window(128, 128)
+    assert np.array_equal(preview.picture[outside], photo()[outside])
 
 
 def test_a_size_the_model_does_not_have_is_noted_with_the_picture(generator: ImageGenerator) -> None:
@@ -215,7 +232,8 @@ def test_owners_take_turns_for_places(generator: ImageGenerator) -> None:
         (ImageTask(prompt="кот"), "unsupported script"),
         (ImageTask(prompt="a", negative_prompt="кот"), "unsupported script"),
         (ImageTask(prompt="a", mode="best"), "no mode"),
-        (ImageTask(prompt="a", task="variation", pictures=(photo(),)), "cannot variation"),
+        (ImageTask(prompt="кот", task="variation", pictures=(photo(),)), "unsupported script"),
+        (ImageTask(prompt="", task="variation"), "needs a picture"),
     ],
 )
 def test_a_mistake_is_answered_before_the_task_waits(generator: ImageGenerator, task: ImageTask, sentence: str) -> None:
@@ -260,7 +278,7 @@ def test_a_pass_that_fails_is_heard_by_all_in_it_and_the_next_one_is_drawn(
 def test_a_model_without_edits_says_so() -> None:
     card = CARD | {"tasks": ["draw", "caption"]}
     engine = ShippedEngine(ImageGenerator(visual_tokenizer(), image_model(), card, torch.float32))
-    assert (engine.info.tasks, engine.info.max_inputs, engine.info.masks) == (("draw",), 0, False)
+    assert (engine.info.tasks, engine.info.masks) == (("draw", "variation"), False)
     with pytest.raises(UnsupportedTask):
         run(engine.submit(SHORT, OnePermit()))
 

@@ -39,7 +39,7 @@ def test_what_a_video_model_can_do_passes(task: VideoTask) -> None:
     [
         (IMAGES, VideoTask(prompt="a"), "does not make video"),
         (CLIPS, ImageTask(prompt="a"), "does not make images"),
-        (IMAGES, ImageTask(prompt="a", task="variation", pictures=(PHOTO,)), "cannot variation"),
+        (IMAGES, ImageTask(prompt="a", task="variation", pictures=(PHOTO,)), "cannot make variations of pictures"),
         (IMAGES, ImageTask(prompt="a" * 21), "21 characters; painter reads 20"),
         (IMAGES, ImageTask(prompt="a", task="edit", pictures=(PHOTO, PHOTO)), "2 pictures; painter takes 1"),
         (IMAGES, ImageTask(prompt="a", mode="best"), "no mode 'best'"),
@@ -47,8 +47,8 @@ def test_what_a_video_model_can_do_passes(task: VideoTask) -> None:
         (IMAGES, ImageTask(prompt="a", task="edit"), "needs a picture"),
         (IMAGES, ImageTask(prompt="a", pictures=(PHOTO,)), "takes no picture"),
         (replace(IMAGES, masks=False), ImageTask(prompt="a", task="edit", pictures=(PHOTO,), mask=MASK), "no mask"),
-        (CLIPS, VideoTask(prompt="a", task="extend"), "with a source"),
-        (CLIPS, VideoTask(prompt="a", source=b"mp4"), "without a source"),
+        (CLIPS, VideoTask(prompt="a", task="extend"), "needs a source clip"),
+        (CLIPS, VideoTask(prompt="a", source=b"mp4"), "takes no source clip"),
     ],
 )
 def test_what_it_cannot_do_is_said(info: ModelInfo, task: Task, sentence: str) -> None:

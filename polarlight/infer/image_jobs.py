@@ -1,0 +1,75 @@
+"""A request made ready: the sequences its picture is drawn in, and the settings that go with it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+
+from ..models.image_grammar import Picture, Text, Tokens, write
+from ..ops.streams import uniform
+from ..text.vocabulary import Vocabulary
+from .image_requests import EditRequest, ImageRequest, Request, VariationRequest
+from .sampling import Job, Sampling
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A request made ready: what to decode (see `continuous.Drawing`), and what else its picture needs.
+
+    about: the metadata known beforehand; source, mask: of a masked edit, at the model's size; outside the mask the source stays.
+    """
+
+    job: Job
+    groups: list[int] = field(repr=False)
+    sampling: Sampling
+    seed: int
+    about: dict[str, Any]
+    source: UInt8[np.ndarray, "_ _ 3"] | None = field(default=None, repr=False)
+    mask: Bool[np.ndarray, "_ _"] | None = field(default=None, repr=False)
+
+    def drawn(self, passes: int) -> Bool[Tensor, "rows columns"]:
+        """The positions that are given or drawn after so many passes."""
+        flags = torch.zeros(len(self.job.order), dtype=torch.bool)
+        flags[self.job.order[: self.job.kept + sum(self.groups[:passes])]] = True
+        return flags.view(self.job.rows, self.job.columns)
+
+
+def new_job(v: Vocabulary, task: str, words: tuple[str, str], pictures: Sequence[Picture], seed: int) -> Job:
+    """The job of drawing the last of `pictures` after words. words: what is wanted, and what guidance leads away from; either may
+    be empty."""
+    target = pictures[-1]
+    rows, columns, digits = target.digits.shape
+    assert target.order is not None, "the last picture is the one to draw"
+
+    def sequence(text: str) -> Tokens:
+        return write([Text(ids=[v["<bos>"], v[f"<{task}>"], *v.encode(text)]), *pictures], v)
+
+    return Job(
+        conditional=sequence(words[0]),
+        free=sequence(words[1]),
+        order=target.order,
+        kept=target.kept,
+        noise=uniform((rows * columns, digits), seed, "draw"),
+        rows=rows,
+        columns=columns,
+    )
+
+
+def request_settings(request: Request, words: str, unwanted: str) -> dict[str, Any]:
+    """What a picture's metadata says of its request. words, unwanted: the prompts as they were read."""
+    about: dict[str, Any] = {"prompt": words}
+    if not isinstance(request, ImageRequest):
+        about["task"] = "edit" if isinstance(request, EditRequest) else "variation"
+        about["parent"] = hashlib.sha256(request.picture.tobytes()).hexdigest()[:16]
+    if isinstance(request, VariationRequest):
+        about["strength"] = request.strength
+    if unwanted:
+        about["negative_prompt"] = unwanted
+    return about | {"mode": request.mode}
