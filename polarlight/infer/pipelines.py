@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..base.errors import UserError
-from .clips import encode_clip
+from ..media.clips import encode_clip
 from .engine import (
     Cancelled,
     Done,

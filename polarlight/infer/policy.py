@@ -8,77 +8,39 @@ asks is written down but never weighed. A rule that fails or takes too long refu
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 
-from ..base.errors import UserError
 from ..base.files import atomic_write
-from ..media.pdq import MATCH_DISTANCE, BlockList, check_hex, distance, pdq_hash
-from ..media.pictures import decode_picture, upright_pixels
-from ..media.provenance import media_type, read_provenance
+from ..media.pdq import MATCH_DISTANCE, BlockList, check_hex, distance
+from ..media.signing_identity import ANCHOR
+from ..media.signing_identity import FOLDER as SIGNING
 from .policy_audit import AuditLog
-from .policy_request import EDITS, TASKS, GateRequest, Refused, Upload, request_digest
-from .policy_rules import (
-    ALWAYS,
-    MESSAGES,
-    SHIPPED,
-    Classifier,
-    Finding,
-    PictureRule,
-    PromptRules,
-    block_rule,
-    classifier_rule,
-    first_finding,
-)
+from .policy_judgement import GateConfig, Judge
+from .policy_permits import Permit, PermitBook
+from .policy_request import CONSENT, TASKS, Contents, GateRequest, Refused, Upload, task_request
+from .policy_rules import SHIPPED
 from .policy_switches import Switches
 
-SPENT_SECONDS = 86_400.0  # how long outputs of a spent permit are taken
-Result = TypeVar("Result")
+__all__ = [
+    "CONSENT",
+    "Contents",
+    "Gate",
+    "GateConfig",
+    "GateRequest",
+    "Permit",
+    "Refused",
+    "Upload",
+    "Verdict",
+    "task_request",
+]
 
-
-@dataclass(frozen=True, kw_only=True)
-class GateConfig:
-    """An operator's choices. Categories of policy_rules.ALWAYS cannot be allowed.
-
-    `names`: real persons whose pictures are not made; `classifiers`: name -> (function, threshold by label), run on uploads
-    and outputs; `likeness`: 0..1, how surely a picture shows a real person; `anchors`: PEM certificates whose signed
-    pictures count as made by a model; `keep_prompts`: write prompts into the audit log and not only their hashes.
-    """
-
-    allowed: frozenset[str] = frozenset()
-    names: tuple[str, ...] = ()
-    classifiers: Mapping[str, tuple[Classifier, Mapping[str, float]]] = field(default_factory=dict)
-    likeness: Callable[[np.ndarray], float] | None = None
-    likeness_threshold: float = 0.5
-    anchors: str = ""
-    keep_prompts: bool = False
-    permit_seconds: float = 3600.0
-    rule_seconds: float = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Permit:
-    """The gate's word for one request: single use, for these very words, pictures and task, until it expires."""
-
-    id: str
-    gate: Gate = field(repr=False)
-
-    def spend(self, task: str, prompt: str, pictures: Sequence[np.ndarray] = ()) -> None:
-        """Use the permit up. The engine calls this before any work.
-
-        Raises:
-            Refused: it was used before, has expired, was given for something else or by another gate, or the capability
-                was switched off in the meantime.
-        """
-        self.gate.spend(self, task, prompt, pictures)
+FOLDER = "policy"  # of the gate within an installation's home
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +54,11 @@ class Verdict:
     rule: str = ""
     message: str = ""
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Issued:
-    request: GateRequest
-    digest: str
-    expires: float
+    def refusal(self) -> Refused:
+        """The error for a door that has nothing else to give."""
+        code = self.category if self.category in ("switched_off", "gate_failed") else "content_policy"
+        fix = "Change the request, or try another seed."
+        return Refused(self.message, category=self.category, rule=self.rule, code=code, fix=fix)
 
 
 class Gate:
@@ -116,24 +77,32 @@ class Gate:
             UserError: a damaged rule file, a category that cannot be allowed, or a folder that cannot be written.
         """
         self.config, self.clock, self.folder = config or GateConfig(), clock, Path(folder)
-        if wrong := self.config.allowed & ALWAYS | self.config.allowed - set(MESSAGES):
-            raise UserError(
-                f"The categories {', '.join(sorted(wrong))} cannot be allowed.",
-                fix=f"Choose among {', '.join(sorted(set(MESSAGES) - ALWAYS))}.",
-            )
-        self.prompt_rules = PromptRules.load(rules, self.config.names)
         self.audit = AuditLog(self.folder, clock)
         self.switches = Switches(self.folder / "switches.json")
         self.blocked_path = self.folder / "blocked.txt"
-        if not self.blocked_path.exists():
-            atomic_write(self.blocked_path, "")
-        classifiers = [classifier_rule(name, *both) for name, both in self.config.classifiers.items()]
-        self.picture_rules: list[PictureRule] = [block_rule(self.blocked), *classifiers]
+        with self.audit.locked():
+            if not self.blocked_path.exists():
+                atomic_write(self.blocked_path, "")
+        self._judge = Judge(self.config, rules, self.switches, self.blocked)
         self._blocked: tuple[tuple[int, int, int], BlockList] | None = None
-        self.version = self._version(rules)
-        self._issued: dict[str, _Issued] = {}
-        self._spent: dict[str, _Issued] = {}
-        self._lock = threading.Lock()
+        self.version = self._judge.version
+        self.permits = PermitBook(clock)
+
+    @classmethod
+    def at(cls, home: str | Path, config: GateConfig | None = None) -> Gate:
+        """The gate of an installation, one for all its doors, in the folder `home`/policy.
+
+        Without `config` the operator's choices are those in choices.json in that folder, see `GateConfig.read`. Without
+        anchors, what this installation signed counts as made by a model, and not as a photograph.
+
+        Raises:
+            UserError: as the constructor.
+        """
+        config = config or GateConfig.read(Path(home) / FOLDER / "choices.json")
+        anchor = Path(home) / SIGNING / ANCHOR
+        if not config.anchors and anchor.is_file():
+            config = replace(config, anchors=anchor.read_text(encoding="ascii"))
+        return cls(Path(home) / FOLDER, config)
 
     def check(self, request: GateRequest) -> Permit:
         """Judge a request, write the decision down, and give a permit.
@@ -145,34 +114,22 @@ class Gate:
         assert request.task in TASKS, f"unknown task {request.task}"
         permit = Permit(id=secrets.token_hex(16), gate=self)
         try:
-            self._judge(request)
+            self._judge.request(request)
         except Refused as refusal:
-            self._record(permit.id, request, "check", refused=refusal)
+            self._record(permit.id, request, "check", refusal.category, refusal.rule)
             raise
         self._record(permit.id, request, "check")
-        digest = request_digest(request.task, request.prompt, [one.pixels for one in request.pictures])
-        issued = _Issued(request=request, digest=digest, expires=self.clock() + self.config.permit_seconds)
-        with self._lock:
-            now = self.clock()
-            for old in (self._issued, self._spent):
-                for name in [name for name, one in old.items() if one.expires < now]:
-                    del old[name]
-            self._issued[permit.id] = issued
+        self.permits.issue(permit, request, self.config.permit_seconds)
         return permit
 
-    def spend(self, permit: Permit, task: str, prompt: str, pictures: Sequence[np.ndarray]) -> None:
-        """See Permit.spend."""
-        with self._lock:
-            issued = self._issued.pop(permit.id, None)
-            if issued is not None:
-                self._spent[permit.id] = replace(issued, expires=self.clock() + SPENT_SECONDS)
-        if issued is None:
-            raise _permit_error("The permit is unknown, was used before or has expired.", "unknown")
-        if issued.expires < self.clock():
-            raise _permit_error("The permit has expired.", "expired")
-        if issued.digest != request_digest(task, prompt, pictures):
-            raise _permit_error("The permit was given for another request.", "other request")
-        self._need_on(*TASKS[task])
+    def spend(self, permit: Permit, contents: Contents) -> None:
+        """Use a permit up for these contents; doors call `Permit.submit`.
+
+        Raises:
+            Refused: it was used before, has expired, was given for something else or by another gate, or the capability
+                was switched off in the meantime.
+        """
+        self._judge.need_on(*TASKS[self.permits.spend(permit, contents).task])
 
     def check_output(self, permit: Permit, picture: np.ndarray, c2pa: str = "") -> Verdict:
         """Judge a picture that was made with a spent permit, before it is shown or saved. `c2pa`: its manifest's id.
@@ -180,24 +137,38 @@ class Gate:
         Raises:
             Refused: the permit was never spent here.
         """
-        issued = self._spent.get(permit.id)
-        if issued is None:
-            raise _permit_error("No picture may be made without a spent permit.", "not spent")
-        number = secrets.token_hex(16)
-        refusal, pdq = None, ""
-        try:
-            self._need_on(*TASKS[issued.request.task])
-            pdq = self._guarded("pdq", lambda: pdq_hash(picture)).hex
-            if finding := self._guarded("pictures", lambda: first_finding(self.picture_rules, [picture])):
-                raise _refused(finding)
-        except Refused as error:
-            refusal = error
-        self._record(number, issued.request, "output", refused=refusal, permit=permit.id, output_pdq=pdq, c2pa=c2pa)
-        if refusal is None:
-            return Verdict(allowed=True, id=number, pdq=pdq)
-        return Verdict(
-            allowed=False, id=number, pdq=pdq, category=refusal.category, rule=refusal.rule, message=refusal.sentence
-        )
+        verdict = self._verdict(permit, picture)
+        self._record_output(permit, verdict, c2pa)
+        return verdict
+
+    def may_show(self, permit: Permit, picture: np.ndarray) -> bool:
+        """Judge a draft that somebody is shown and nobody keeps: as an output, but written down only where it is refused.
+
+        Raises:
+            Refused: the permit was never spent here.
+        """
+        verdict = self._verdict(permit, picture)
+        if not verdict.allowed:
+            self._record_output(permit, verdict)
+        return verdict.allowed
+
+    def turn_off(self, capability: str, reason: str) -> None:
+        """Switch a capability off and write it down; "all" stands for every one.
+
+        Raises:
+            UserError: an unknown capability, or damaged switches.
+        """
+        self.switches.turn_off(capability, reason)
+        self.audit.append(event="switched off", capability=capability, reason=reason)
+
+    def turn_on(self, capability: str) -> None:
+        """Switch a capability on again and write it down.
+
+        Raises:
+            UserError: an unknown capability, or damaged switches.
+        """
+        self.switches.turn_on(capability)
+        self.audit.append(event="switched on", capability=capability)
 
     def takedown(self, hash_: str, reason: str) -> list[str]:
         """Block a picture by its PDQ hash from now on, in and out; returns the ids of the outputs that are copies of it.
@@ -206,12 +177,31 @@ class Gate:
             UserError: it is not a PDQ hash.
         """
         hash_ = check_hex(hash_)
-        with self._lock:
-            self.blocked().with_entry(hash_, reason).save(self.blocked_path)
+        self._block([(hash_, reason)])
         hashes = {one["id"]: one["output_pdq"] for one in self.audit.records() if one.get("output_pdq")}
         copies = [name for name, own in hashes.items() if distance(own, hash_) <= MATCH_DISTANCE]
         self.audit.append(event="takedown", output_pdq=hash_, reason=reason, copies=copies, id=secrets.token_hex(16))
         return copies
+
+    def block(self, entries: Iterable[tuple[str, str]], reason: str = "") -> int:
+        """Add (PDQ hash, note) pairs to the block list, such as a list from elsewhere; returns how many were new.
+
+        Raises:
+            UserError: one is not a PDQ hash; then none is added.
+        """
+        new = self._block([(check_hex(hash_), note or reason) for hash_, note in entries])
+        self.audit.append(event="block", count=new, reason=reason, id=secrets.token_hex(16))
+        return new
+
+    def _block(self, entries: Sequence[tuple[str, str]]) -> int:
+        """Write the longer list; other processes wait meanwhile."""
+        with self.audit.locked():
+            notes = dict(self.blocked())
+            before = len(notes)
+            for hash_, note in entries:
+                notes[hash_] = " ".join(note.split()) or notes.get(hash_, "")
+            BlockList(notes.items()).save(self.blocked_path)
+        return len(notes) - before
 
     def blocked(self) -> BlockList:
         """The block list as it is now on disk; read again only after a change."""
@@ -221,82 +211,21 @@ class Gate:
             self._blocked = seen, BlockList.load(self.blocked_path)
         return self._blocked[1]
 
-    def _judge(self, request: GateRequest) -> None:
-        self._need_on(*TASKS[request.task])
-        photos = self._guarded("provenance", lambda: [one for one in request.pictures if not self._synthetic(one)])
-        photo, person = bool(photos) and request.task in EDITS, False
-        if finding := self._guarded(
-            "prompt", lambda: self.prompt_rules.find(request.prompt, photo, self.config.allowed)
-        ):
-            raise _refused(finding)
-        pictures = [one.pixels for one in request.pictures]
-        if finding := self._guarded("pictures", lambda: first_finding(self.picture_rules, pictures)):
-            raise _refused(finding)
-        if photo:
-            person = self._guarded("likeness", lambda: self._shows_person(request.prompt, photos))
-        if person:
-            self._need_on("edit_people")
-            if not request.subject_consent:
-                raise _refused(Finding(category="likeness", rule="consent"))
+    def _verdict(self, permit: Permit, picture: np.ndarray) -> Verdict:
+        task, number = self.permits.spent(permit).task, secrets.token_hex(16)
+        pdq, no = self._judge.output(task, picture)
+        if no is None:
+            return Verdict(allowed=True, id=number, pdq=pdq)
+        return Verdict(allowed=False, id=number, pdq=pdq, category=no.category, rule=no.rule, message=no.sentence)
 
-    def _shows_person(self, prompt: str, photos: Sequence[Upload]) -> bool:
-        """By the installed classifier, and by the words of the instruction."""
-        if self.prompt_rules.concerns_person(prompt):
-            return True
-        likeness, limit = self.config.likeness, self.config.likeness_threshold
-        return likeness is not None and any(not likeness(one.pixels) < limit for one in photos)
+    def _record_output(self, permit: Permit, verdict: Verdict, c2pa: str = "") -> None:
+        more = {"permit": permit.id, "output_pdq": verdict.pdq, "c2pa": c2pa}
+        self._record(verdict.id, self.permits.spent(permit), "output", verdict.category, verdict.rule, **more)
 
-    def _synthetic(self, upload: Upload) -> bool:
-        """Whether trusted credentials say that nothing but a model made it. The watermark proves less: it can be copied."""
-        if upload.content is None or not self.config.anchors:
-            return False
-        try:
-            media_type(upload.content)
-        except UserError:
-            return False  # a format that carries no credentials
-        found = read_provenance(upload.content, self.config.anchors)
-        if found is None or found.state != "trusted" or not found.synthetic:
-            return False
-        return np.array_equal(upright_pixels(decode_picture(upload.content, "the upload")), upload.pixels)
-
-    def _need_on(self, *capabilities: str) -> None:
-        reason = self.switches.reason(*capabilities)
-        if reason is not None:
-            raise Refused(
-                f"This is switched off at the moment: {reason}.",
-                category="switched_off",
-                rule=",".join(capabilities),
-                code="switched_off",
-                fix="Try again later.",
-            )
-
-    def _guarded(self, rule: str, judge: Callable[[], Result]) -> Result:
-        """The answer of a rule; a rule that raises or takes too long refuses."""
-        answers: list[Result] = []
-
-        def run() -> None:
-            try:
-                answers.append(judge())
-            except Exception as error:
-                failures.append(type(error).__name__)
-
-        failures: list[str] = []
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        thread.join(self.config.rule_seconds)
-        if answers:
-            return answers[0]
-        why = failures[0] if failures else "timeout"
-        raise Refused(
-            "The safety check could not be completed, so nothing is made.",
-            category="gate_failed",
-            rule=f"{rule}:{why}",
-            code="gate_failed",
-            fix="Try again; if it stays so, tell the operator.",
-        )
-
-    def _record(self, name: str, request: GateRequest, event: str, refused: Refused | None = None, **more: Any) -> None:
-        kept = {"prompt": request.prompt} if self.config.keep_prompts else {}
+    def _record(
+        self, name: str, request: GateRequest, event: str, category: str = "", rule: str = "", **more: str
+    ) -> None:
+        words = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
         self.audit.append(
             event=event,
             id=name,
@@ -304,30 +233,11 @@ class Gate:
             key_id=request.key_id,
             task=request.task,
             prompt_hash=hashlib.sha256(request.prompt.encode(errors="surrogatepass")).hexdigest(),
-            decision="refused" if refused else "allowed",
-            category=refused.category if refused else "",
-            rule=refused.rule if refused else "",
+            decision="refused" if category else "allowed",
+            category=category,
+            rule=rule,
             subject_consent=request.subject_consent,
             gate_version=self.version,
-            **kept,
+            **(words if self.config.keep_prompts else {}),
             **more,
         )
-
-    def _version(self, rules: Path) -> str:
-        """Names the rules and every choice that changes a decision."""
-        config = self.config
-        limits = {name: dict(both[1]) for name, both in config.classifiers.items()}
-        choices = [sorted(config.allowed), sorted(config.names), limits, config.likeness is not None, config.anchors]
-        text = json.dumps([*choices, config.likeness_threshold], sort_keys=True)
-        return hashlib.sha256(rules.read_bytes() + text.encode()).hexdigest()[:16]
-
-
-def _refused(finding: Finding) -> Refused:
-    fix = "Change the request."
-    if finding.category == "likeness":
-        fix = "State that the person agreed (subject_consent), or use a picture that a model made."
-    return Refused(finding.message, category=finding.category, rule=finding.rule, code="content_policy", fix=fix)
-
-
-def _permit_error(sentence: str, rule: str) -> Refused:
-    return Refused(sentence, category="permit", rule=rule, code="permit", fix="Ask the gate for a new permit.")

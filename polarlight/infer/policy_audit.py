@@ -41,7 +41,7 @@ class AuditLog:
         Raises:
             UserError: the log cannot be written.
         """
-        with self._locked():
+        with self.locked():
             return self._append(record)
 
     def records(self, start: float = 0.0, end: float = float("inf")) -> Iterator[dict[str, Any]]:
@@ -82,6 +82,10 @@ class AuditLog:
             before = record["carried"] if number == 1 and "carried" in record else own
         return None
 
+    def held(self) -> str | None:
+        """Why nothing may be pruned; None where no hold stands."""
+        return self.hold_path.read_text(encoding="utf-8").strip() if self.hold_path.exists() else None
+
     def hold(self, reason: str) -> None:
         """Start a litigation hold: nothing is pruned until `release`."""
         atomic_write(self.hold_path, reason + "\n")
@@ -101,9 +105,8 @@ class AuditLog:
         Raises:
             UserError: a litigation hold stands, or the chain is broken.
         """
-        with self._locked():
-            if self.hold_path.exists():
-                reason = self.hold_path.read_text(encoding="utf-8").strip()
+        with self.locked():
+            if (reason := self.held()) is not None:
                 raise UserError(f"Nothing may be pruned: {reason}.", fix="Release the litigation hold first.")
             if wrong := self.verify():
                 raise UserError(wrong, fix="Clear this up before anything is pruned.")
@@ -143,8 +146,11 @@ class AuditLog:
             return []
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One writer at a time, in this process and in others; the lock lies beside the log, which pruning replaces."""
+    def locked(self) -> Iterator[None]:
+        """One writer at a time to what lies in the folder, in this process and in others. Not to be nested.
+
+        The lock lies beside the log, because pruning replaces the log.
+        """
         with open(self.folder / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -1,17 +1,17 @@
 """The rules of the policy gate: what a prompt may ask for, and what a picture may show.
 
 Prompt rules are data (`policy_rules.json`): sets of words and patterns, and rules that name sets which must all occur.
-They are matched on several readings of the prompt, so that accents, look-alike letters, digits for letters, spaced-out
-letters and invisible characters change nothing. Words alone are a first line: an operator adds classifiers for pictures.
+They are matched on several readings of the prompt (`policy_readings`), so that spelling a word in another way changes little.
+Words alone are a first line: an operator adds classifiers for pictures.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ import numpy as np
 from ..base.errors import UserError
 from ..base.files import PACKAGE
 from ..media.pdq import BlockList, matches
+from .policy_readings import folded, plain_words, readings
+from .policy_words import WordSets, check_term, without
 
+REMEMBERED, LONGEST_REMEMBERED = 1024, 2048  # prompts, and characters of one
 SHIPPED = PACKAGE / "infer" / "policy_rules.json"
 ALWAYS = frozenset({"minors", "intimate", "undressing"})  # no operator can allow these
 MESSAGES = {
@@ -36,11 +39,6 @@ MESSAGES = {
     "likeness": "An edit of a photograph of a person needs that person's consent.",
     "classifier": "The picture shows what is not made here.",
 }
-
-# letters of other scripts, and signs, that are drawn like a Latin letter
-LOOK_ALIKE = str.maketrans("аеорсухіјѕԁһӏкмтвнոսαβεικνορτυχωςıøłđƒ", "aeopcyxijsdhlkmtbhnuabeikvoptuxwsioldf")
-DIGITS = {"0": "o", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g", "@": "a", "$": "s", "€": "e", "+": "t"}
-ONES = "1!|"  # read as i in one reading and as l in another
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,23 +63,26 @@ class PromptRules:
     """The word rules, ready to match. `names`: real persons whose pictures the operator does not make."""
 
     def __init__(self, data: Mapping[str, Any], names: Iterable[str] = ()) -> None:
+        named = {name: plain_words(folded(name)) for name in names}
+        if empty := [name for name, words in named.items() if not words]:
+            raise UserError(f"The name {empty[0]!r} has no letter.", fix="Correct the operator's list of names.")
         try:
             self.version = str(data["version"])
-            sets = {name: [_term(term) for term in terms] for name, terms in data["words"].items()}
-            for name, patterns in data["patterns"].items():
-                sets.setdefault(name, []).extend(patterns)
-            sets["name"] = [_plain_term(name) for name in names]
-            self._sets = {name: _any_of(terms) for name, terms in sets.items()}
-            self._exceptions = _any_of([_term(term) for term in data["exceptions"]])
+            terms = {**data["words"], "name": named.values()}
+            self._sets = WordSets(terms, data["patterns"])
+            self._exceptions: dict[str, list[list[str]]] = {}
+            for first, *rest in (check_term(folded(each)).split(" ") for each in data["exceptions"]):
+                self._exceptions.setdefault(first, []).append(rest)
             self._rules = [
                 (str(r["id"]), str(r["category"]), tuple(r["all"]), r.get("photo", False)) for r in data["rules"]
             ]
-        except (KeyError, TypeError, AttributeError, re.error) as error:
+            self._remembered = lru_cache(REMEMBERED)(self._words)
+        except (KeyError, TypeError, AttributeError, ValueError, re.error) as error:
             raise UserError(
                 f"The policy rules are damaged: {error!r}.", fix="Compare them with the rules that Polarlight ships."
             ) from error
         for rule, category, wanted, _ in self._rules:
-            if category not in MESSAGES or not set(wanted) <= set(self._sets):
+            if category not in MESSAGES or not set(wanted) <= {*terms, *data["patterns"]}:
                 raise UserError(
                     f"The policy rule {rule} names an unknown category or word set.", fix="Correct its name."
                 )
@@ -98,9 +99,14 @@ class PromptRules:
         except (OSError, ValueError) as error:
             raise UserError(f"Cannot read the policy rules {path}: {error}.", fix="Check the path.") from error
 
-    def find(self, prompt: str, photo: bool, allowed: frozenset[str] = frozenset()) -> Finding | None:
-        """The first rule that a prompt breaks, in the file's order; the rules for edits of photographs count where `photo`."""
-        hits = self.words(prompt)
+    def find(
+        self, prompt: str, photo: bool, allowed: frozenset[str] = frozenset(), negative_prompt: str = ""
+    ) -> Finding | None:
+        """The first rule that a request breaks, in the file's order; the rules for edits of photographs count where `photo`.
+
+        A negative prompt is harmless but for what it takes off a person: it may hit the word set "garment" alone.
+        """
+        hits = self.words(prompt) - {"garment"} | self.words(negative_prompt) & {"garment"}
         for rule, category, wanted, needs_photo in self._rules:
             if category in allowed - ALWAYS or (needs_photo and not photo):
                 continue
@@ -112,68 +118,18 @@ class PromptRules:
         """Whether an instruction speaks of a person."""
         return bool(self.words(prompt) & {"person", "name", "minor"})
 
-    def words(self, prompt: str) -> set[str]:
-        """The names of the word sets that occur in any reading of a prompt."""
+    def words(self, prompt: str) -> frozenset[str]:
+        """The names of the word sets that occur in any reading of a prompt.
+
+        The last prompts are remembered: a request is judged at its door, and again for each of its pictures.
+        """
+        return self._remembered(prompt) if len(prompt) <= LONGEST_REMEMBERED else self._words(prompt)
+
+    def _words(self, prompt: str) -> frozenset[str]:
         found: set[str] = set()
-        for reading in readings(prompt):
-            text = self._exceptions.sub(" ", reading)
-            found |= {name for name, pattern in self._sets.items() if pattern.search(text)}
-        return found
-
-
-def readings(prompt: str) -> list[str]:
-    """The ways a prompt can be read, each as lower-case words with single spaces between them.
-
-    As it stands; with digits and signs as letters (1 as i, and as l); each of these also with runs of a letter cut to one,
-    and with letters that stand alone joined to words, with and without an "a" or "i" in front.
-    """
-    folded = _folded(prompt)
-    words = [_words(text) for text in (folded, _as_letters(folded, "i"), _as_letters(folded, "l"))]
-    texts = [*words, *map(_unrepeated, words)]
-    return list(dict.fromkeys([*texts, *map(_joined, texts), *(_joined(text, "(?:[ai] )?") for text in texts)]))
-
-
-def _folded(text: str) -> str:
-    """Compatibility forms, case, accents, invisible characters and look-alike letters taken away; Hangul is kept whole."""
-    text = unicodedata.normalize("NFKD", text).casefold()
-    kept = (
-        letter for letter in text if unicodedata.category(letter) not in ("Mn", "Me", "Cf", "Cc") or letter in "\t\n\r"
-    )
-    return unicodedata.normalize("NFC", "".join(kept)).translate(LOOK_ALIKE)
-
-
-def _as_letters(text: str, one: str) -> str:
-    """Digits and signs as the letters they look like, in words that have a letter at all."""
-    letters = str.maketrans(DIGITS | dict.fromkeys(ONES, one))
-    return re.sub(r"\S*[^\W\d_]\S*", lambda word: word[0].translate(letters), text)
-
-
-def _words(text: str) -> str:
-    return " ".join(re.findall(r"[^\W_]+", text.replace("'", "").replace("’", "")))
-
-
-def _joined(text: str, before: str = "") -> str:
-    """Three or more letters that stand alone become one word; a word that fits `before` is left out of it."""
-    return re.sub(rf"(?<!\S){before}(\w(?: \w){{2,}})(?!\S)", lambda run: run[1].replace(" ", ""), text)
-
-
-def _unrepeated(text: str) -> str:
-    return re.sub(r"([^\W\d])\1{2,}", r"\1", text)
-
-
-def _term(term: str) -> str:
-    """A term of the rule file as a pattern: a star within a word is any ending, one alone is up to three words."""
-    term = unicodedata.normalize("NFC", term)
-    return term.replace(" * ", r" (?:\w+ ){0,3}").replace(" *", r" \w+").replace("*", r"\w*")
-
-
-def _plain_term(name: str) -> str:
-    return re.escape(_words(_folded(name)))
-
-
-def _any_of(terms: Sequence[str]) -> re.Pattern[str]:
-    """Any of the terms as whole words; nothing where there are none."""
-    return re.compile(rf"(?<!\w)(?:{'|'.join(terms)})(?!\w)" if terms else r"(?!)")
+        for reading in readings(prompt, self._sets.known) if prompt else ():
+            found |= self._sets.names(without(reading.split(" "), self._exceptions))
+        return frozenset(found)
 
 
 def block_rule(blocked: Callable[[], BlockList]) -> PictureRule:

@@ -153,11 +153,6 @@ class BlockList:
         """Write the list, whole or not at all."""
         atomic_write(path, "".join(f"{hash_} {note}".rstrip() + "\n" for hash_, note in self))
 
-    def with_entry(self, hash_: str, note: str = "") -> BlockList:
-        """A list that also holds `hash_`; an entry it already has keeps its own note unless a new one is given."""
-        clean = check_hex(hash_)
-        return BlockList({**self._notes, clean: " ".join(note.split()) or self._notes.get(clean, "")}.items())
-
     def nearest(self, hashes: Sequence[str], most: int = MATCH_DISTANCE) -> Match | None:
         """The entry nearest to any of `hashes` (a picture's variants), or None beyond `most` bits."""
         if not self._notes or not hashes:

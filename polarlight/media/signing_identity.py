@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,58 +23,77 @@ YEARS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class SigningIdentity:
-    """`chain`: leaf and authority, PEM; `anchor`: the authority alone, which readers are given to trust; the key signs."""
+    """What signs an operator's files; all of it is PEM.
+
+    `chain`: leaf and authority; `anchor`: the authority alone, which readers are given to trust; `key`: the leaf's private
+    key; `place`: the folder it was read from.
+    """
 
     chain: str
     anchor: str
-    key: Any
+    key: str = field(repr=False)
+    place: Path
 
     @classmethod
-    def open(cls, folder: str | Path, organisation: str = "Polarlight operator") -> SigningIdentity:
+    def open(
+        cls, folder: str | Path, organisation: str = "Polarlight operator", *, check: bool = True
+    ) -> SigningIdentity:
         """Read the identity under `folder`/signing, or make one there; the key file has mode 600.
 
         The authority's key is not kept: an operator with a certificate of a public authority puts that chain, anchor and
-        key in the same three files.
+        key in the same three files. Without `check`, which takes 35 ms, a damaged or expired identity is found when it
+        first fails to sign.
 
         Raises:
-            UserError: `cryptography` is missing, a file is unreadable or damaged, others may read the key, or the
-                certificate has expired.
+            UserError: `cryptography` is missing, a file is unreadable, others may read the key, or as `check`.
         """
         place = Path(folder) / FOLDER
         if not place.exists():
             _make(place, organisation)
-        return cls._read(place)
+        identity = cls._read(place)
+        if check:
+            identity.check()
+        return identity
 
     @classmethod
     def _read(cls, place: Path) -> SigningIdentity:
-        x509, _, serialization, _ = _library()
-        key_path = place / KEY
+        key = place / KEY
         try:
-            if os.name == "posix" and key_path.stat().st_mode & 0o077:
-                raise UserError(f"Others can read the signing key {key_path}.", fix=f"Run: chmod 600 {key_path}")
-            key = serialization.load_pem_private_key(key_path.read_bytes(), None)
-            chain, anchor = ((place / name).read_text(encoding="ascii") for name in (CHAIN, ANCHOR))
-            leaf = x509.load_pem_x509_certificates(chain.encode())[0]
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(
-                f"The signing identity in {place} cannot be read: {error}.",
-                fix="Put its files back, or remove the folder and let a new identity be made.",
-            ) from error
+            if os.name == "posix" and key.stat().st_mode & 0o077:
+                raise UserError(f"Others can read the signing key {key}.", fix=f"Run: chmod 600 {key}")
+            chain, anchor, secret = ((place / name).read_text(encoding="ascii") for name in (CHAIN, ANCHOR, KEY))
+        except (OSError, ValueError) as error:
+            raise _unreadable(place, error) from error
+        return cls(chain=chain, anchor=anchor, key=secret, place=place)
+
+    def check(self) -> None:
+        """Nothing where the key and the certificate can be used.
+
+        Raises:
+            UserError: `cryptography` is missing, a file is damaged, the key is another certificate's, or the certificate
+                has expired.
+        """
+        x509, _, serialization, _ = _library()
+        try:
+            leaf = x509.load_pem_x509_certificates(self.chain.encode())[0]
+            x509.load_pem_x509_certificates(self.anchor.encode())
+            key = serialization.load_pem_private_key(self.key.encode(), None)
+            if key.public_key() != leaf.public_key():
+                raise ValueError("the key is not the certificate's")
+        except (ValueError, TypeError) as error:
+            raise _unreadable(self.place, error) from error
         if leaf.not_valid_after_utc < datetime.datetime.now(datetime.UTC):
             raise UserError(
-                f"The signing certificate in {place} has expired.",
+                f"The signing certificate in {self.place} has expired.",
                 fix="Move the folder away and let a new identity be made; keep the old anchor for old files.",
             )
-        return cls(chain=chain, anchor=anchor, key=key)
 
-    def sign(self, data: bytes) -> bytes:
-        """The ES256 signature of `data`: two 32-byte numbers one after the other."""
-        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-        _, hashes, _, ec = _library()
-        return b"".join(
-            number.to_bytes(32) for number in decode_dss_signature(self.key.sign(data, ec.ECDSA(hashes.SHA256())))
-        )
+def _unreadable(place: Path, error: Exception) -> UserError:
+    return UserError(
+        f"The signing identity in {place} cannot be read: {error}.",
+        fix="Put its files back, or remove the folder and let a new identity be made.",
+    )
 
 
 def _library() -> tuple[Any, Any, Any, Any]:
@@ -90,7 +109,7 @@ def _library() -> tuple[Any, Any, Any, Any]:
 
 
 def _make(place: Path, organisation: str) -> None:
-    """Write a new identity beside `place` and move it there in one step; another process may have been first."""
+    """Write a new identity beside `place` and move it there in one step; where another process was first, its one stays."""
     _, _, serialization, ec = _library()
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     names = f"{organisation} authority", f"{organisation} signer"
@@ -109,6 +128,7 @@ def _make(place: Path, organisation: str) -> None:
                 handle = os.open(made / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
                 with os.fdopen(handle, "wb") as file:
                     file.write(content)
+                    os.fsync(file.fileno())
             try:
                 made.rename(place)
             except OSError:

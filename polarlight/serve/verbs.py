@@ -14,7 +14,9 @@ from polarlight.base.errors import UserError
 TICKS_PER_DOLLAR = 10**10
 KeyId = Annotated[str, typer.Argument(metavar="KEY", help="A key's id, as `polarlight keys list` shows it.")]
 
-keys_app = typer.Typer(help="Make, list and revoke the keys of the service.", no_args_is_help=True)
+keys_app = typer.Typer(
+    help="Make, list and revoke the keys of the service.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 def serve(
@@ -31,7 +33,10 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="Also speak gRPC, for xai-sdk, on this port (extra [grpc]).")
     ] = None,
 ) -> None:
-    """Serve the OpenAI- and xAI-compatible API and the studio. State lies under POLARLIGHT_HOME."""
+    """Serve the OpenAI- and xAI-compatible API and the studio.
+
+    State lies under POLARLIGHT_HOME.
+    """
     others = dict(_pair(text) for text in alias or [])
     from .server import open_engines
     from .server import serve as run
@@ -133,7 +138,7 @@ def inspect(
         Path | None, typer.Option(metavar="PEM", help="Certificates to trust; this installation's own if left out.")
     ] = None,
 ) -> None:
-    """Say what a file is, who signed it, whether it was altered, and read its watermark."""
+    """Say what a file is and who signed it; read its watermark."""
     from polarlight.media.inspection import inspect as look
 
     from .settings import Settings

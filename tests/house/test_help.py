@@ -24,6 +24,9 @@ VERBS = [
     ["keys", "grant"],
     ["usage"],
     ["inspect"],
+    ["policy"],
+    *(["policy", name] for name in ("status", "off", "on", "takedown", "block", "hold", "release", "audit")),
+    *(["policy", "audit", name] for name in ("verify", "export", "prune")),
 ]
 PROGRAM = """
 import sys, time

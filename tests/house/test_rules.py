@@ -29,7 +29,7 @@ def project_files() -> list[Path]:
     if listed.returncode == 0:
         paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
     else:
-        built = {"__pycache__", "build", "dist", "runs", "out"}
+        built = {"__pycache__", "build", "dist", "runs", "out", "node_modules"}
         inside = [(path, path.relative_to(ROOT).parts) for path in ROOT.rglob("*")]
         paths = [
             path

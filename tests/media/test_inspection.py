@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from PIL import Image, PngImagePlugin
 pytest.importorskip("c2pa")
 
 from polarlight.base.errors import UserError
-from polarlight.media.inspection import a1111_settings, comfyui_settings, inspect
+from polarlight.media.clip_watermark import ClipDetection, mark_clip
+from polarlight.media.clips import encode_clip
+from polarlight.media.inspection import Inspection, a1111_settings, comfyui_settings, inspect
 from polarlight.media.pictures import encode_picture
 from polarlight.media.provenance import sign
 from polarlight.media.signing_identity import SigningIdentity
@@ -72,7 +75,8 @@ def test_an_altered_file_is_called_altered(tmp_path: Path) -> None:
 def test_an_altered_file_that_is_no_picture_any_more_is_called_both(tmp_path: Path) -> None:
     identity = SigningIdentity.open(tmp_path)
     content = bytearray(sign(encode_picture(pixels(), {}, ".png"), identity, {}))
-    content[-40] ^= 1
+    start = content.index(b"IDAT") + 8
+    content[start : start + 20] = b"\xff" * 20
     sentences = inspect(bytes(content), identity.anchor).sentences()
     assert "It was altered after it was signed (assertion.dataHash.mismatch)." in sentences
     assert "The file is cut off or damaged." in sentences
@@ -145,6 +149,66 @@ def test_a_circle_of_nodes_ends() -> None:
 @pytest.mark.parametrize("text", ["not json", "[1, 2]", '{"1": 2}', '{"1": {"class_type": "X", "inputs": 5}}'])
 def test_another_programs_prompt_chunk_is_left_alone(tmp_path: Path, text: str) -> None:
     assert dict(inspect(foreign(tmp_path, prompt=text)).settings) == {}
+
+
+def film(*shades: int) -> np.ndarray:
+    return np.stack([np.full((128, 160, 3), shade, np.uint8) for shade in shades])
+
+
+def test_a_clip_says_what_it_is_who_signed_it_and_its_number(tmp_path: Path) -> None:
+    identity = SigningIdentity.open(tmp_path)
+    content = mark_clip(encode_clip(film(40, 80, 120, 160), 8), 99, metadata={"prompt": "a cat", "seed": 3})
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(sign(content, identity, {"prompt": "a cat"}))
+    found = inspect(path, identity.anchor)
+    assert (found.format, found.width, found.height, found.frames, found.seconds) == ("video/mp4", 160, 128, 4, 0.5)
+    assert (found.settings_from, found.settings["seed"], found.proved) == ("polarlight", 3, True)
+    size = path.stat().st_size
+    assert found.sentences() == [
+        f"This is video/mp4, 160 x 128 px, 4 frames in 0.50 s, {size:,} bytes.",
+        "It is unchanged since it was signed by Polarlight operator signer, Polarlight operator, a signer you trust.",
+        "The signer says that a model made it or took part.",
+        f"It has a watermark with the number 99, read in 4 of 4 frames looked at (score {found.watermark.score:.1f}).",
+        "It carries the settings of Polarlight: a cat.",
+    ]
+    assert json.loads(json.dumps(found.to_json()))["watermark"]["votes"] == [[99, 4]]
+
+
+def test_a_clip_that_was_changed_after_it_was_signed_is_called_altered(tmp_path: Path) -> None:
+    identity = SigningIdentity.open(tmp_path)
+    content = bytearray(sign(encode_clip(film(40, 80), 8), identity, {}))
+    content[content.index(b"mdat") + 900] ^= 1
+    found = inspect(bytes(content), identity.anchor)
+    assert not found.proved
+    assert "It was altered after it was signed (assertion.bmffHash.mismatch)." in found.sentences()
+
+
+def test_a_clip_of_another_program_says_nothing() -> None:
+    found = inspect(encode_clip(film(40, 80, 120), 8))
+    assert (found.generated, found.settings_from, found.watermark.found) == (False, "", False)
+    assert "It has no content credentials." in found.sentences()
+
+
+def test_a_signed_clip_that_was_cut_off_is_called_both(tmp_path: Path) -> None:
+    identity = SigningIdentity.open(tmp_path)
+    content = sign(encode_clip(film(40, 80), 8), identity, {})[:-40]
+    sentences = inspect(content, identity.anchor).sentences()
+    assert any(sentence.startswith("It was altered after it was signed") for sentence in sentences)
+    assert "The clip is cut off." in sentences
+
+
+def test_an_unsigned_clip_that_was_cut_off_is_refused() -> None:
+    with pytest.raises(UserError, match="The clip is cut off"):
+        inspect(encode_clip(film(40, 80), 8)[:-40])
+
+
+def test_the_numbers_of_a_film_of_several_clips_are_all_named() -> None:
+    found = ClipDetection(found=True, score=12.0, payload=7, scale=1.0, frames=48, votes=((7, 32), (9, 8)))
+    said = Inspection(format="video/mp4", width=0, height=0, bytes=1, watermark=found).sentences()
+    assert "It has a watermark with the number 7, read in 32 of 48 frames looked at, and 9 in 8 (score 12.0)." in said
+    together = replace(found, votes=())
+    said = Inspection(format="video/mp4", width=0, height=0, bytes=1, watermark=together).sentences()
+    assert "It has a watermark with the number 7, read from 48 frames together (score 12.0)." in said
 
 
 def test_without_the_library_the_credentials_are_called_unchecked(

@@ -121,8 +121,8 @@ def test_a_block_list_comes_back_from_its_file(tmp_path: Path) -> None:
     path.write_text(f"# from the hotline\n{first.upper()} report 12, two words\n\n{second}\n", encoding="utf-8")
     blocked = BlockList.load(path)
     assert list(blocked) == [(first, "report 12, two words"), (second, "")]
-    blocked.with_entry("0" * 64, "third\nline").save(path)
-    assert list(BlockList.load(path)) == [*blocked, ("0" * 64, "third line")]
+    BlockList([*blocked, ("0" * 64, "third")]).save(path)
+    assert list(BlockList.load(path)) == [*blocked, ("0" * 64, "third")]
 
 
 def test_a_bad_line_of_a_block_list_is_named(tmp_path: Path) -> None:

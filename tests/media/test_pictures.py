@@ -11,6 +11,7 @@ from PIL import Image
 
 from polarlight.base.errors import UserError
 from polarlight.media.pictures import (
+    encode_picture,
     file_stem,
     load_mask,
     load_picture,
@@ -66,6 +67,27 @@ def test_the_very_same_picture_keeps_its_name(tmp_path: Path, pixels: np.ndarray
     save_new_picture(tmp_path / "cat.png", pixels, METADATA)
     assert save_new_picture(tmp_path / "cat.png", pixels, METADATA) == tmp_path / "cat.png"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_quality_trades_size_for_likeness(pixels: np.ndarray, suffix: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, pixels.shape, np.uint8)
+    files = [encode_picture(pixels, METADATA, suffix, quality=quality) for quality in (0, 50, 95, 100)]
+    far = [np.abs(np.array(Image.open(io.BytesIO(file))).astype(int) - pixels).mean() for file in files]
+    assert [len(file) for file in files] == sorted(len(file) for file in files)
+    assert far == sorted(far, reverse=True)
+    assert files[2] == encode_picture(pixels, METADATA, suffix)
+
+
+def test_a_png_is_the_same_at_any_quality(pixels: np.ndarray) -> None:
+    assert encode_picture(pixels, METADATA, ".png", quality=0) == encode_picture(pixels, METADATA, ".png")
+
+
+@pytest.mark.parametrize("quality", [-1, 101])
+def test_a_quality_out_of_range_is_refused(pixels: np.ndarray, quality: int) -> None:
+    with pytest.raises(UserError, match=f"quality of {quality} ") as raised:
+        encode_picture(pixels, METADATA, ".jpg", quality=quality)
+    assert raised.value.fix
 
 
 def test_an_unknown_suffix_is_refused_before_anything_is_written(tmp_path: Path, pixels: np.ndarray) -> None:

@@ -55,7 +55,7 @@ def test_a_signed_file_says_who_made_it_and_how(kind: str, identity: SigningIden
     assert dict(found.generation) == SETTINGS
     assert found.actions == ("c2pa.created",)
     assert (found.generated, found.synthetic) == (True, True)
-    assert len(signed) - len(media(kind)) < 16_000
+    assert len(signed) - len(media(kind)) < 5_000
 
 
 @pytest.mark.parametrize("kind", KINDS)

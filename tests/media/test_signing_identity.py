@@ -2,14 +2,19 @@
 
 import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("cryptography")
 
 from polarlight.base.errors import UserError
+from polarlight.media.pictures import encode_picture
+from polarlight.media.provenance import sign
 from polarlight.media.signing_identity import SigningIdentity
 
 
@@ -35,19 +40,33 @@ def test_processes_that_start_together_get_one_identity(tmp_path: Path) -> None:
     assert len(anchors) == 1
 
 
-def test_the_signature_is_that_of_the_leaf(tmp_path: Path) -> None:
+def test_the_certificate_names_the_organisation_and_belongs_to_the_key(tmp_path: Path) -> None:
     from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
     identity = SigningIdentity.open(tmp_path, "Studio Nord")
-    signature = identity.sign(b"data")
-    assert len(signature) == 64
     leaf = x509.load_pem_x509_certificates(identity.chain.encode())[0]
-    numbers = [int.from_bytes(signature[:32]), int.from_bytes(signature[32:])]
-    leaf.public_key().verify(encode_dss_signature(*numbers), b"data", ec.ECDSA(hashes.SHA256()))
     assert "Studio Nord" in leaf.subject.rfc4514_string()
+    stranger = SigningIdentity.open(tmp_path / "stranger")
+    (tmp_path / "signing" / "key.pem").write_text(stranger.key, encoding="ascii")
+    with pytest.raises(UserError, match="the key is not the certificate's"):
+        SigningIdentity.open(tmp_path)
+
+
+def test_the_key_is_not_printed(tmp_path: Path) -> None:
+    assert "PRIVATE KEY" not in repr(SigningIdentity.open(tmp_path))
+
+
+def test_an_expired_certificate_says_so_at_the_start_or_when_it_signs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "polarlight.media.signing_identity.YEARS", 0.5 / (365 * 24)
+    )  # half an hour, and it starts one hour ago
+    with pytest.raises(UserError, match="has expired"):
+        SigningIdentity.open(tmp_path)
+    picture = encode_picture(np.zeros((16, 16, 3), np.uint8), {}, ".png")
+    with pytest.raises(UserError, match="has expired"):
+        sign(picture, SigningIdentity.open(tmp_path, check=False), {})
 
 
 @pytest.mark.parametrize("name", ["key.pem", "chain.pem"])
@@ -56,3 +75,16 @@ def test_a_damaged_file_is_a_users_mistake(tmp_path: Path, name: str) -> None:
     (tmp_path / "signing" / name).write_text("nothing", encoding="ascii")
     with pytest.raises(UserError, match="cannot be read"):
         SigningIdentity.open(tmp_path)
+    with pytest.raises(UserError, match="cannot be read"):
+        sign(
+            encode_picture(np.zeros((16, 16, 3), np.uint8), {}, ".png"), SigningIdentity.open(tmp_path, check=False), {}
+        )
+
+
+def test_reading_an_identity_needs_no_library_and_little_time(tmp_path: Path) -> None:
+    SigningIdentity.open(tmp_path)
+    program = f"""import sys
+from polarlight.media.signing_identity import SigningIdentity
+SigningIdentity.open({str(tmp_path)!r}, check=False)
+assert "cryptography" not in sys.modules"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,133 @@
+"""The verbs that run the model: imagine, edit, caption. They pass the same gate as the server's users.
+
+Annotations stay plain types: typer reads them.
+"""
+
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .outputs import Outputs, home, parent_file
+from .terminal import easel, ready, result, since
+
+DOOR = "cli"
+
+
+class Mode(StrEnum):
+    speed = "speed"
+    quality = "quality"
+
+
+class Size(StrEnum):
+    small = "128"
+    large = "256"
+
+
+class Aspect(StrEnum):
+    square = "1:1"
+    landscape = "3:2"
+    portrait = "2:3"
+    wide = "16:9"
+    tall = "9:16"
+
+
+Count = Annotated[int, typer.Option("-n", min=1, max=64, help="How many; each has its own seed, counting up.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Repeats a result; drawn if left out.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="A folder, or a picture's name where one is made.")]
+Model = Annotated[Path | None, typer.Option("--model", help="A folder of weights; the shipped ones if left out.")]
+ModeOption = Annotated[Mode, typer.Option("--mode", help="Few passes, or many with guidance.")]
+Preview = Annotated[bool, typer.Option(help="Show pictures as they form, in a terminal.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A PNG, JPEG or WebP file.")]
+Consent = Annotated[
+    bool,
+    typer.Option("--subject-consent", help="You state that the persons in the picture agreed; it is written down."),
+]
+
+
+def imagine(
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What to draw; words in quotes are written out.")],
+    n: Count = 4,
+    mode: ModeOption = Mode.speed,
+    size: Annotated[Size, typer.Option("--size", help="Pixels on the side of a square.")] = Size.small,
+    aspect: Annotated[Aspect, typer.Option("--aspect", help="Width to height.")] = Aspect.square,
+    seed: Seed = None,
+    out: Out = Path("out"),
+    model: Model = None,
+    preview: Preview = True,
+) -> None:
+    """Draw pictures of a prompt."""
+    start = time.perf_counter()
+    seed = ready(out, n, seed)
+    from polarlight.infer.tasks import ImageTask
+
+    task = ImageTask(prompt=prompt, size=aspect.value, resolution=size.value, mode=mode.value)
+    outputs = Outputs.open(out)
+    generator = gated(model)
+    with easel("Drawing", preview) as on_pass:
+        made = generator.make(task, range(seed, seed + n), seal=outputs.seal, on_pass=on_pass)
+    _answer(made, outputs, prompt, seed=seed, start=start, mode=mode.value)
+
+
+def edit(
+    file: File,
+    instruction: Annotated[str, typer.Argument(metavar="INSTRUCTION", help="What to change.")],
+    mask: Annotated[Path | None, typer.Option("--mask", help="White, or clear, where the picture may change.")] = None,
+    n: Count = 1,
+    mode: ModeOption = Mode.speed,
+    seed: Seed = None,
+    out: Out = Path("out"),
+    model: Model = None,
+    preview: Preview = True,
+    subject_consent: Consent = False,
+) -> None:
+    """Change a picture as told."""
+    start = time.perf_counter()
+    from polarlight.infer.tasks import ImageTask
+    from polarlight.media.pictures import load_mask, load_picture
+
+    pixels = load_picture(file)
+    allowed = load_mask(mask, *pixels.shape[:2]) if mask else None
+    seed = ready(out, n, seed)
+    task = ImageTask(prompt=instruction, pictures=(pixels,), mask=allowed, mode=mode.value, task="edit")
+    content = file.read_bytes()
+    outputs = Outputs.open(out, parent=parent_file(content, pixels), masked=pixels if mask else None)
+    generator, given = gated(model), {"file": content, "subject_consent": subject_consent}
+    with easel("Editing", preview) as on_pass:
+        made = generator.make(task, range(seed, seed + n), seal=outputs.seal, on_pass=on_pass, **given)
+    _answer(made, outputs, f"{file.stem} {instruction}", seed=seed, start=start, mode=mode.value)
+
+
+def caption(file: File, model: Model = None) -> None:
+    """Say what a picture shows."""
+    start = time.perf_counter()
+    from polarlight.media.pictures import load_picture
+
+    pixels = load_picture(file)
+    words = gated(model).caption(pixels, file.read_bytes())
+    result(file=file, caption=words, seconds=since(start))
+
+
+def gated(model: Path | None) -> Any:
+    """The model in a folder, behind this installation's gate; it is loaded when the gate has agreed."""
+    from polarlight.infer.policy import Gate
+    from polarlight.infer.policy_images import GatedGenerator
+
+    def load() -> Any:
+        from polarlight.infer.images import ImageGenerator
+
+        return ImageGenerator.load(model)
+
+    return GatedGenerator(Gate.at(home()), DOOR, load)
+
+
+def _answer(made: Any, outputs: Outputs, text: str, *, start: float, **more: Any) -> None:
+    """Write the pictures and say which; those that the gate withheld are counted, and the first reason is given."""
+    withheld = {"withheld": len(made.withheld)} if made.withheld else {}
+    if withheld:
+        print(f"{len(made.withheld)} withheld by the gate: {made.withheld[0].message}", file=sys.stderr)
+    files = outputs.save(made.pictures, text)
+    result(files=files, passes=made.pictures[0].picture.passes, seconds=since(start), **more, **withheld)
