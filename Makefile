@@ -4,9 +4,10 @@ PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 VENV    ?= .venv
 WORKERS ?= 2
 POLARLIGHT = $(VENV)/bin/polarlight
+NODE_CLIENTS = tests/clients/node
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean packages
+.PHONY: help demo test lint bench faults clean packages
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -18,7 +19,7 @@ demo: $(VENV)/.installed-eval ## draw three prompts into out/
 	@$(POLARLIGHT) imagine "a red car left of a yellow house at night" --mode quality --seed 3 -o out
 	@echo "The pictures are in $(CURDIR)/out; draw your own: $(POLARLIGHT) imagine \"a prompt\""
 
-test: $(VENV)/.installed-dev packages ## run every test
+test: $(VENV)/.installed-dev packages $(NODE_CLIENTS)/node_modules/.installed ## run every test
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n $(WORKERS) -rfEs --durations=5
 
 lint: $(VENV)/.installed-dev ## check style and types
@@ -26,13 +27,17 @@ lint: $(VENV)/.installed-dev ## check style and types
 	@$(VENV)/bin/python -m ruff format --check
 	@$(VENV)/bin/python -m mypy
 
+faults: $(VENV)/.installed-dev packages ## kill the service 200 times and look for what was lost
+	@POLARLIGHT_TEST_KILLS=50 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n 0 -rPs --show-capture=stdout tests/serve/test_faults.py
+
 bench: $(VENV)/.installed-bench ## measure against the peers, one script after the other
-	@set -e; for run in ceiling "decode --check" "decode --compile" "decode --pictures" "train --compile" cold table; do \
-		set -- $$run; echo "== bench/$$1.py $$2"; $(VENV)/bin/python "bench/$$1.py" $$2; \
+	@set -e; for run in ceiling "decode --check" "decode --compile" "decode --pictures" "train --compile" cold serve_engine serve \
+		"watermark --count 40 --nulls 100" "watermark_clips --count 8 --nulls 8" table; do \
+		set -- $$run; script=bench/$$1.py; shift; echo "== $$script $$*"; $(VENV)/bin/python "$$script" "$$@"; \
 	done
 
 clean: ## remove what was installed and cached; out/ and runs/ stay
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis polarlight.egg-info
+	rm -rf $(VENV) $(NODE_CLIENTS)/node_modules build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis polarlight.egg-info
 	find polarlight tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # one environment; every stamp is older than pyproject.toml when the dependencies have changed
@@ -61,3 +66,11 @@ packages: $(VENV)/.installed-dev
 		exit 0; \
 	fi; \
 	echo "Missing, so some tests will be skipped or fail: $$missing"
+
+# clients for Node that tests run, in the versions of the lock file; where npm cannot be had, say so and go on
+$(NODE_CLIENTS)/node_modules/.installed: $(NODE_CLIENTS)/package-lock.json | packages
+	@if command -v npm >/dev/null && (cd $(NODE_CLIENTS) && npm ci --loglevel=error >/dev/null); then \
+		touch $@; \
+	else \
+		echo "npm could not install the clients of $(NODE_CLIENTS), so their tests will be skipped"; \
+	fi

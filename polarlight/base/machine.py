@@ -23,7 +23,10 @@ DEBIAN_PACKAGES = {
     "fonts-liberation": "LiberationSans-Regular.ttf",
     "postgresql": "initdb",
     "chromium": "chromium",
+    "nodejs": "node",
+    "npm": "npm",
 }
+PROGRAMS = ("chromium", "node", "npm")  # proofs that are programs on the PATH
 POSTGRES = "/usr/lib/postgresql"  # Debian keeps its server programs off the PATH, by version
 
 # glibc hands memory back to the kernel at every free above these sizes, and every page comes back through a fault:
@@ -76,8 +79,7 @@ def missing_packages() -> list[str]:
         present.add("tesseract")
         listed = subprocess.run(["tesseract", "--list-langs"], capture_output=True, text=True, check=False)
         present.update((listed.stdout + listed.stderr).split())
-    if shutil.which("chromium"):
-        present.add("chromium")
+    present.update(program for program in PROGRAMS if shutil.which(program))
     if shutil.which("initdb") or any(Path(POSTGRES).glob("*/bin/initdb")):
         present.add("initdb")
     return [package for package, proof in DEBIAN_PACKAGES.items() if proof not in present]

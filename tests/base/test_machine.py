@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +84,13 @@ def test_without_programs_and_fonts_every_package_is_missing(monkeypatch: pytest
     monkeypatch.setattr("polarlight.base.machine.FONT_FOLDERS", ())
     monkeypatch.setattr("polarlight.base.machine.POSTGRES", "/nowhere")
     assert missing_packages() == list(DEBIAN_PACKAGES)
+
+
+@pytest.mark.parametrize(("program", "package"), [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")])
+def test_a_program_on_the_path_needs_no_package(
+    program: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert package in missing_packages()
+    (tmp_path / program).touch(mode=0o755)
+    assert package not in missing_packages()
