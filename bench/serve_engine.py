@@ -3,9 +3,9 @@
     python bench/serve_engine.py                     eight draws: of each mode, arriving together; and mixed
     python bench/serve_engine.py --cases mixed       aspects and modes mixed, arrivals spread at random over 0.3 s
 
-The direct batch knows all its requests beforehand and pays for no queue and no thread, so it is the ceiling of what a server can
-reach with this model. Recorded beside the times: the share of pictures that equal, pixel for pixel, those that the same engine
-draws one at a time.
+The ceiling is the bare decode: the passes of one running batch over all requests, with no queue, no thread and no pixels. The
+direct batch knows all its requests beforehand too, but takes those of one shape and mode at a time, as `polarlight imagine` does.
+Recorded beside the times: the share of pictures that equal, pixel for pixel, those that the same engine draws one at a time.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ import torch
 from harness.ledger import prepare, record
 from harness.timing import Race, race
 
+from polarlight.infer.continuous import Drawing, RunningBatch
 from polarlight.infer.engine import ImageResult, ImageTask
 from polarlight.infer.images import GRIDS, MODES, ImageGenerator, ImageRequest
-from polarlight.infer.shipped import ShippedEngine
+from polarlight.infer.sampling import Job
+from polarlight.infer.shipped import POSITIONS, ShippedEngine
+from polarlight.ops.orders import group_sizes
 
 SPREAD_S = 0.3  # over which mixed requests arrive; it counts in wall time and not in processor time
 BARS = {"over_direct": 0.95, "over_one_by_one": 1.5}
@@ -37,20 +40,20 @@ class OpenGate:
         """Nothing to use up."""
 
 
+def new_request(seed: int, mode: str, aspect: str = "1:1") -> ImageRequest:
+    """The draw of a seed; prompts take turns."""
+    return ImageRequest(prompt=PROMPTS[seed % len(PROMPTS)], seed=seed, mode=mode, aspect=aspect)
+
+
 def new_requests(count: int, mode: str) -> list[ImageRequest]:
     """Draws of one mode and shape."""
-    return [ImageRequest(prompt=PROMPTS[seed % len(PROMPTS)], seed=seed, mode=mode) for seed in range(count)]
+    return [new_request(seed, mode) for seed in range(count)]
 
 
 def mixed_requests(count: int) -> list[ImageRequest]:
     """Draws that share neither mode nor shape."""
     modes, aspects = list(MODES), list(GRIDS)
-    return [
-        ImageRequest(
-            prompt=PROMPTS[seed % len(PROMPTS)], seed=seed, mode=modes[seed % 2], aspect=aspects[seed % len(aspects)]
-        )
-        for seed in range(count)
-    ]
+    return [new_request(seed, modes[seed % 2], aspects[seed % len(aspects)]) for seed in range(count)]
 
 
 def served(engine: ShippedEngine, requests: list[ImageRequest], spread_s: float = 0.0) -> list[ImageResult]:
@@ -73,6 +76,22 @@ def one_by_one(generator: ImageGenerator, requests: list[ImageRequest]) -> list[
     return [generator.draw([request])[0].pixels for request in requests]
 
 
+@torch.inference_mode()
+def bare_decode(generator: ImageGenerator, requests: Sequence[ImageRequest], jobs: Sequence[Job]) -> None:
+    """The passes of one running batch over prepared jobs, which begin together; pixels are not decoded."""
+    batch, modes = RunningBatch(generator.decoder, len(jobs), POSITIONS), [MODES[request.mode] for request in requests]
+    batch.admit(
+        [
+            Drawing(job, group_sizes(len(job.order), mode.passes), mode.sampling)
+            for job, mode in zip(jobs, modes, strict=True)
+        ]
+    )
+    while batch.drawings:
+        batch.step()
+        for drawing in [drawing for drawing in batch.drawings if drawing.finished]:
+            batch.remove(drawing)
+
+
 def identical(engine: ShippedEngine, requests: list[ImageRequest]) -> float:
     """Share of pictures that are the same under load, arriving at random, and one at a time."""
     alone, together = [served(engine, [one])[0] for one in requests], served(engine, requests, SPREAD_S)
@@ -82,27 +101,25 @@ def identical(engine: ShippedEngine, requests: list[ImageRequest]) -> float:
 def measure(requests: list[ImageRequest], spread_s: float, rounds: int, clock: str) -> tuple[dict[str, Any], Race]:
     """The ways of drawing, interleaved."""
     generator = ImageGenerator.load()
-    engines = {
-        "engine": ShippedEngine(generator, slots=len(requests)),
-        "exact engine": ShippedEngine(generator, slots=len(requests), exact=True),
-    }
+    engine = ShippedEngine(generator, slots=len(requests))
     contenders = {
+        "bare decode": partial(bare_decode, generator, requests, [generator.prepare(each).job for each in requests]),
         "direct": partial(generator.draw, requests),
-        **{name: partial(served, engine, requests, spread_s) for name, engine in engines.items()},
+        "engine": partial(served, engine, requests, spread_s),
         "one by one": partial(one_by_one, generator, requests),
     }
-    shares = {name: identical(engine, requests) for name, engine in engines.items()}  # also the warm-up
+    share = identical(engine, requests)  # also the warm-up
     run = race(contenders, rounds, clock)
-    for engine in engines.values():
-        asyncio.run(engine.close())
+    asyncio.run(engine.close())
     count = len(requests)
     return {
         "pictures": count, "arrivals_over_s": spread_s, "clock": clock, "rounds": rounds, "dropped": run.dropped,
         "dtype": str(generator.dtype).removeprefix("torch."),
         "pictures_per_second": {name: count / run.median(name) for name in contenders},
-        "over_direct": {name: run.ratio("direct", name) for name in engines},
-        "over_one_by_one": {name: run.ratio("one by one", name) for name in engines},
-        "identical_to_alone": shares,
+        "share_of_bare_decode": {name: run.median("bare decode") / run.median(name) for name in contenders},
+        "over_direct": run.ratio("direct", "engine"),
+        "over_one_by_one": run.ratio("one by one", "engine"),
+        "identical_to_alone": share,
     }, run  # fmt: skip
 
 
