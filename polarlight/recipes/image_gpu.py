@@ -1,6 +1,6 @@
 """Train the image model on one GPU from a stream of scenes that are rendered while it trains.
 
-    python -m polarlight.cli train image-gpu --steps 6000 --minutes 9
+    polarlight train image-gpu --steps 6000 --minutes 9
 
 Needs the tokenizer of `tokenizer-mini` (or the shipped one) and as many processor cores as there are: workers render, one process
 encodes. On an H100 with 16 cores see docs/log.md for rates. `polarlight train image-export` ships the result.

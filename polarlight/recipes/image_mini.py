@@ -2,8 +2,10 @@
 
     polarlight train image-mini --minutes 60
 
-Run it again to go on: training resumes exactly, and the last 35 % of --steps decays the learning rate. Needs a trained tokenizer
-(the run `tokenizer-mini` beside it, or the shipped one). Results in runs/image-mini; `polarlight train image-export` ships them.
+Run it again to go on: training resumes exactly. A new run starts from the shipped average where that is of this config: at a lower
+rate that falls to zero over all of --steps (3,800 steps of 64 took two hours beside other work, see docs/log.md). From nothing, the
+last 35 % of --steps decay. Needs a trained tokenizer (the run `tokenizer-mini` beside it, or the shipped one). Results in
+runs/image-mini; `polarlight train image-export` ships them.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from .scenes import CodedGroup, load_codes
 
 BATCH = 64
 POOL, LANES = 4, 8
-SHARDS = {"posters": 60, "tabletop": 6, "edits": 4}
+SHARDS = {"posters": 56, "tabletop": 8, "edits": 3}
 NOT_MUON = ("tokens", "roles", "codes", "place", "router", "head.out", "head.before")
 TINY = {
     "width": 64,
@@ -42,6 +44,11 @@ TINY = {
     "shared_hidden": 64,
     "head_hidden": 32,
 }
+MIXTURE = Mixture(  # more row by row than on a GPU: quality mode draws so, and it is where spelling is learnt
+    tasks=(("draw", 0.92), ("edit", 0.08)),
+    tabletop=0.18,
+    orders=(("raster", 0.64), ("spread", 0.22), ("wavefront", 0.01), ("hole", 0.13)),
+)
 EVERY_TASK = Mixture(
     tasks=(("draw", 0.4), ("caption", 0.15), ("edit", 0.15), ("reference", 0.15), ("control", 0.15)), plan=0.5
 )
@@ -132,19 +139,21 @@ def run(run: Run) -> dict:
     tokenizer, name = tokenizer_mini.load(run)
     model = new_model(vocabulary, tokenizer, run.smoke)
     shipped = PACKAGE / "weights" / "image.safetensors"
-    if not run.smoke and made_for(shipped, model.config):
-        load_into(model, shipped)  # a new run goes on from the shipped average; state.pt, if there, takes precedence
+    warm = not run.smoke and made_for(shipped, model.config)
+    if warm:
+        load_into(model, shipped)  # state.pt, if there, takes precedence
     kinds = {"posters": 1, "tabletop": 1, "edits": 1, "reference": 1, "control": 1} if run.smoke else SHARDS
-    examples = Examples(vocabulary, EVERY_TASK if run.smoke else Mixture())
+    examples = Examples(vocabulary, EVERY_TASK if run.smoke else MIXTURE)
     scenes = {kind: CodedScenes.load(run, kind, count, tokenizer, name, dtype) for kind, count in kinds.items()}
-    steps, size = run.steps or (40 if run.smoke else 6000), 16 if run.smoke else BATCH
+    steps, size = run.steps or (40 if run.smoke else 3800), 16 if run.smoke else BATCH
+    rate = 2.5e-3 if warm else 6e-3
     with nullcontext() if run.smoke else fused(model):
         done, _ = fit(
             model,
             lambda model, data, random: image_loss(model, data, dtype),
             Batches(scenes=scenes, examples=examples, size=size, flops=model.active_parameters()),
-            optimizers(model, lr=6e-3, adam_lr=3e-3, weight_decay=0.05, exclude=NOT_MUON),
-            Schedule(steps=steps, warmup=min(100, steps // 4 + 1)),
+            optimizers(model, lr=rate, adam_lr=rate / 2, weight_decay=0.05, exclude=NOT_MUON),
+            Schedule(steps=steps, warmup=min(100, steps // 4 + 1), decay=1.0 if warm else 0.35),
             FitConfig(
                 steps=steps, minutes=run.minutes, ema=0.998, save_every=200, peak_flops=run.peak_flops, unit="tokens"
             ),
