@@ -3,6 +3,7 @@
 import os
 import random
 import zlib
+from collections.abc import Iterator
 
 from jaxtyping import install_import_hook
 
@@ -14,6 +15,14 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """State goes to a folder of the run's own, in processes that tests start too, never to the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POLARLIGHT_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -7,19 +7,21 @@ import base64
 import io
 import shutil
 import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 
 import httpx
 import numpy as np
 from PIL import Image
 from service_engines import WITHHELD, FakeClips, FakeImages
+from service_waiting import wait_for
 
 from polarlight.infer.engine import Engines
 from polarlight.infer.policy import GateConfig
-from polarlight.serve.app import make_app
+from polarlight.serve.app import Door, make_app
 from polarlight.serve.options import Options
 from polarlight.serve.server import make_server
 from polarlight.serve.service import Service
@@ -67,12 +69,10 @@ class House:
 
     async def settled(self, job_id: str) -> str:
         """The state that a job ends in."""
-        for _ in range(200):
-            job = await asyncio.to_thread(self.state.jobs.get, job_id)
-            if job.ended:
-                return job.state
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"the job {job_id} is still {job.state}")
+        async with asyncio.timeout(20):
+            while not (job := await asyncio.to_thread(self.state.jobs.get, job_id)).ended:
+                await asyncio.sleep(0.02)
+        return job.state
 
     def jobs(self) -> list:
         return self.state.jobs.page(self.key.id, limit=100)
@@ -90,22 +90,33 @@ async def open_house(home: Path, **options: object) -> AsyncIterator[House]:
 
 
 @contextmanager
-def listening_house(home: Path, **options: object) -> Iterator[tuple[House, str]]:
-    """The service behind uvicorn in a thread; also its address."""
-    house = House(home, **options)
-    server = make_server(house.service, "127.0.0.1", 0)
+def running(service: Service, doors: Sequence[Door] = ()) -> Iterator[str]:
+    """The service behind uvicorn in a thread, on a free port of 127.0.0.1; its address."""
+    server = make_server(service, "127.0.0.1", 0, doors=doors)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
+    wait_for(lambda: server.started, "the server starts", 20)
     try:
-        yield house, f"http://127.0.0.1:{port}"
+        yield "http://127.0.0.1:{1}".format(*server.servers[0].sockets[0].getsockname())
     finally:
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive(), "the server did not stop"
+
+
+@contextmanager
+def listening_house(home: Path, **options: object) -> Iterator[tuple[House, str]]:
+    """A house behind uvicorn; also its address."""
+    house = House(home, **options)
+    with running(house.service) as address:
+        yield house, address
+
+
+async def soon(condition: Callable[[], object]) -> None:
+    """Return as soon as something holds, while the loop goes on."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 def picture_file(form: str = "PNG", size: tuple[int, int] = (128, 128), grey: int = 120) -> bytes:
@@ -134,19 +145,21 @@ def pixels_of(b64: str) -> np.ndarray:
     return np.array(Image.open(io.BytesIO(base64.b64decode(b64))).convert("RGB"))
 
 
-def in_house(**options: object) -> Callable[[Callable[[House], Awaitable[None]]], Callable[[Path, Path], None]]:
-    """Make a test of a coroutine that is given a started service."""
+def in_house(**options: object) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]:
+    """Make a test of a coroutine that is given a started service, and what else it asks for: parameters, fixtures."""
 
-    def decorate(test: Callable[[House], Awaitable[None]]) -> Callable[[Path, Path], None]:
-        async def go(home: Path) -> None:
+    def decorate(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+        async def go(home: Path, **others: object) -> None:
             async with open_house(home, **options) as house:
-                await test(house)
+                await test(house, **others)
 
-        def run(tmp_path: Path, migrated_file: Path) -> None:
-            asyncio.run(go(made_home(tmp_path, migrated_file)))
+        @wraps(test)
+        def run(tmp_path: Path, migrated_file: Path, **others: object) -> None:
+            asyncio.run(go(made_home(tmp_path, migrated_file), **others))
 
-        run.__name__, run.__qualname__, run.__doc__ = test.__name__, test.__qualname__, test.__doc__
-        run.__module__ = test.__module__
+        own = list(signature(test).parameters.values())[1:]
+        needs = [Parameter(name, Parameter.KEYWORD_ONLY) for name in ("tmp_path", "migrated_file")]
+        run.__signature__ = Signature([*needs, *(each.replace(kind=Parameter.KEYWORD_ONLY) for each in own)])
         return run
 
     return decorate

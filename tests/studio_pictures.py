@@ -5,20 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import numpy as np
+from engines import FakeEngine
 
-from polarlight.infer.engine import (
-    Cancelled,
-    Done,
-    EngineClosed,
-    ImageResult,
-    ImageTask,
-    ModelInfo,
-    Permit,
-    Preview,
-    Task,
-    Ticket,
-    spend,
-)
+from polarlight.infer.engine import Done, ImageResult, ImageTask, ModelInfo, Preview, Task, Ticket
 
 SIDES = {"1:1": (128, 128), "3:2": (144, 96), "2:3": (96, 144), "16:9": (176, 96), "9:16": (96, 176)}
 
@@ -52,35 +41,34 @@ def blocks(picture: np.ndarray, side: int) -> np.ndarray:
     return picture[::side, ::side].repeat(side, 0).repeat(side, 1)[:height, :width]
 
 
-class SceneryEngine:
-    """Draws and edits sceneries. `pace_s`: seconds a pass; `cancelled` counts tickets that were given up, `begun` all of them."""
+class SceneryEngine(FakeEngine):
+    """Draws and edits sceneries. `pace_s`: seconds a pass."""
 
-    def __init__(self, name: str = "scenery", pace_s: float = 0.0, refuses: str = "") -> None:
+    def __init__(self, name: str = "scenery", pace_s: float = 0.0) -> None:
+        super().__init__()
         self.info = ModelInfo(
             name=name, owner="tests", modality="image", family="polarlight", tasks=("draw", "edit"), sizes={"128": SIDES},
             modes=("speed", "quality"), max_prompt=400, max_inputs=1, created=0, negative_prompt=True, masks=True,
         )  # fmt: skip
-        self.pace_s, self.refuses, self.closed = pace_s, refuses, False
-        self.begun, self.cancelled, self.working = 0, 0, set[asyncio.Task]()
+        self.pace_s = pace_s
 
-    async def submit(self, task: Task, permit: Permit | None, owner: str = "") -> Ticket:
-        if self.closed:
-            raise EngineClosed("closed")
-        self.info.check(task)
-        spend(permit, task)
-        self.begun += 1
-        ticket = Ticket(task, self._cancel)
-        work = asyncio.create_task(self._make(ticket))
-        self.working.add(work)
-        work.add_done_callback(self.working.discard)
-        return ticket
+    @property
+    def begun(self) -> int:
+        """How many pictures were begun."""
+        return len(self.tasks)
 
-    def _cancel(self, ticket: Ticket) -> None:
-        self.cancelled += 1
-        ticket.post(Cancelled("cancelled"))
+    async def _work(self, ticket: Ticket) -> None:
+        made = self.make(ticket.task)
+        for number in range(1, made.passes + 1):
+            await asyncio.sleep(self.pace_s)
+            if ticket.cancelled:
+                return
+            if number < made.passes:
+                picture = blocks(made.pixels, 32 >> number)
+                ticket.post(Preview(number=number, passes=made.passes, picture=picture))
+        ticket.post(Done(result=made))
 
-    async def _make(self, ticket: Ticket) -> None:
-        task = ticket.task
+    def make(self, task: Task) -> ImageResult:
         assert isinstance(task, ImageTask)
         size = self.info.size_of(task)
         picture = scenery(task.prompt, task.seed, size.width, size.height)
@@ -90,15 +78,5 @@ class SceneryEngine:
             if task.mask is not None:
                 picture = np.where(task.mask[..., None], picture, given)
         passes = task.previews + 1
-        for number in range(1, passes + 1):
-            await asyncio.sleep(self.pace_s)
-            if ticket.cancelled:
-                return
-            if number < passes:
-                ticket.post(Preview(number=number, passes=passes, picture=blocks(picture, 32 >> number)))
         about = {"prompt": task.prompt, "seed": task.seed, "mode": task.mode, "passes": passes, "model": self.info.name}
-        ticket.post(Done(result=ImageResult(pixels=picture, seed=task.seed, passes=passes, metadata=about)))
-
-    async def close(self) -> None:
-        self.closed = True
-        await asyncio.gather(*self.working)
+        return ImageResult(pixels=picture, seed=task.seed, passes=passes, metadata=about)

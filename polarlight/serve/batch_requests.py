@@ -14,14 +14,14 @@ from .families import family_of
 from .image_answers import answer_body
 from .image_orders import image_answer, prepare_images
 from .image_requests import edit_order, generation_order
-from .jobs import Job
+from .job_rows import Job
 from .schemas.batches import BatchRequestBody, BatchResult
 from .schemas.images import ImageEdit, ImageGeneration
 from .schemas.videos import VideoGeneration
 from .service import Caller, Service
 from .video_answers import XAI_CODES, error_of, video_status
-from .video_inputs import generating_order
 from .video_orders import prepare_video
+from .video_requests import generating_order
 
 URLS = {
     "/v1/images/generations": "image_generation",

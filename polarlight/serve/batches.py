@@ -15,9 +15,13 @@ from polarlight.base.errors import UserError
 from . import tables
 from .accounts import random_text
 from .database import Clock, Database, Row
-from .jobs import FINAL, Job, Jobs, NoSuchJob
+from .idempotency import digest_of, made_before
+from .job_rows import FINAL, Job, NoSuchJob
+from .jobs import Jobs
+from .pages import newest_first
 
 ERRORS = ("failed", "expired")
+UNSHOWN = ("number", "idempotency_key", "body_hash")  # columns that are no part of a `Batch`
 
 
 class NoSuchBatch(UserError):
@@ -65,14 +69,53 @@ class Batches:
         self.jobs = jobs
         self.clock = clock
 
-    def create(self, key_id: str, name: str, *, input_file_id: str | None = None) -> Batch:
-        """Open an empty batch. It takes requests until it expires, and is forgotten when its last job is."""
-        now = self.clock()
-        row = {"id": f"batch_{random_text(24)}", "key_id": key_id, "name": name, "input_file_id": input_file_id}
+    def create(
+        self,
+        key_id: str,
+        name: str,
+        *,
+        input_file_id: str | None = None,
+        requests: Sequence[BatchRequest] = (),
+        idempotency_key: str | None = None,
+    ) -> Batch:
+        """Open a batch with its first requests, or none at all. With an idempotency key, the same again returns the same batch.
+
+        It takes requests until it expires, and is forgotten when its last job is.
+
+        Args:
+            input_file_id: where the requests came from; with the name it tells one batch from another.
+
+        Raises:
+            CreditsUsedUp: the key cannot pay for all of them.
+            IdempotencyConflict: the key used this idempotency key for another batch.
+        """
+        now, digest = self.clock(), digest_of(name, input_file_id)
         with self.database.write() as connection:
-            values = {**row, "created_at": now, "expires_at": now + self.jobs.limits.keep_s}
-            stored = connection.execute(tables.batches.insert().returning(tables.batches), values).one()
+            self.database.lock_key(connection, key_id)
+            before = made_before(connection, tables.batches, key_id, idempotency_key, digest)
+            if before is not None:
+                return self._batch(connection, before)
+            row = {
+                "id": f"batch_{random_text(24)}", "key_id": key_id, "name": name, "input_file_id": input_file_id,
+                "idempotency_key": idempotency_key, "body_hash": digest,
+                "created_at": now, "expires_at": now + self.jobs.limits.keep_s,
+            }  # fmt: skip
+            stored = connection.execute(tables.batches.insert().returning(tables.batches), row).one()
+            self._submit(connection, stored, requests)
             return self._batch(connection, stored)
+
+    def opened_before(
+        self, key_id: str, name: str, input_file_id: str | None, idempotency_key: str | None
+    ) -> Batch | None:
+        """The batch that `create` made of the same with this idempotency key; None where there is none.
+
+        Raises:
+            IdempotencyConflict: the key used this idempotency key for another batch.
+        """
+        digest = digest_of(name, input_file_id)
+        with self.database.read() as connection:
+            before = made_before(connection, tables.batches, key_id, idempotency_key, digest)
+            return None if before is None else self._batch(connection, before)
 
     def add(self, batch_id: str, requests: Sequence[BatchRequest], key_id: str | None = None) -> list[Job]:
         """Submit requests as jobs, all or none; a request id that came before returns its job.
@@ -88,14 +131,7 @@ class Batches:
             if batch.cancelled_at is not None or batch.expires_at <= self.clock():
                 ended = "expired" if batch.cancelled_at is None else "cancelled"
                 raise UserError(f"The batch {batch_id} is {ended}.", fix="Create a new batch.")
-            return [
-                self.jobs.submit(
-                    batch.key_id, request.kind, request.model, request.body, ticks=request.ticks,
-                    idempotency_key=f"{batch_id}/{request.request_id}",
-                    batch_id=batch_id, batch_request_id=request.request_id, within=connection,
-                )
-                for request in requests
-            ]  # fmt: skip
+            return self._submit(connection, batch, requests)
 
     def get(self, batch_id: str, key_id: str | None = None) -> Batch:
         """One batch with its counters.
@@ -115,9 +151,8 @@ class Batches:
         row = tables.batches.c
         chosen = select(tables.batches).where(row.key_id == key_id)
         with self.database.read() as connection:
-            if after is not None:
-                chosen = chosen.where(row.number < self._one(connection, after, key_id).number)
-            found = connection.execute(chosen.order_by(row.number.desc()).limit(limit)).all()
+            before = None if after is None else self._one(connection, after, key_id).number
+            found = connection.execute(newest_first(chosen, row.number, before=before, limit=limit)).all()
             return [self._batch(connection, each) for each in found]
 
     def requests(
@@ -165,12 +200,22 @@ class Batches:
             raise NoSuchBatch(batch_id)
         return found
 
+    def _submit(self, connection: Connection, batch: Row, requests: Sequence[BatchRequest]) -> list[Job]:
+        return [
+            self.jobs.submit(
+                batch.key_id, request.kind, request.model, request.body, ticks=request.ticks,
+                idempotency_key=f"{batch.id}/{request.request_id}",
+                batch_id=batch.id, batch_request_id=request.request_id, within=connection,
+            )
+            for request in requests
+        ]  # fmt: skip
+
     def _batch(self, connection: Connection, row: Row) -> Batch:
         job = tables.jobs.c
         counted = select(job.state, func.count(), func.coalesce(func.sum(job.cost_ticks), 0))
         lines = connection.execute(counted.where(job.batch_id == row.id).group_by(job.state)).all()
         counts = {state: count for state, count, _ in lines}
-        values = {name: value for name, value in row._mapping.items() if name != "number"}
+        values = {name: value for name, value in row._mapping.items() if name not in UNSHOWN}
         return Batch(
             **values,
             requests=sum(counts.values()),

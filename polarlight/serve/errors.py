@@ -12,9 +12,10 @@ from polarlight.infer.engine import EngineClosed, EngineFull, UnsupportedTask
 from polarlight.infer.policy import Refused
 
 from .batches import NoSuchBatch
-from .jobs import IdempotencyConflict, NoSuchJob
+from .idempotency import IdempotencyConflict
+from .job_rows import NoSuchJob
 from .ledger import CreditsUsedUp
-from .objects import ContentTooLarge
+from .objects import ContentTooLarge, StoreUnavailable
 from .rates import TooManyRequests
 from .stored_files import NoSuchFile
 
@@ -46,6 +47,7 @@ JOB_FAILURES = {
     "service_unavailable": 503,
     "internal_error": 500,
 }
+STORE_WAIT_S = 10  # until a client may try again when its bytes could not be kept
 
 
 class Problem(Exception):
@@ -98,6 +100,8 @@ def problem_of(error: Exception) -> Problem:
         return Problem(429, error.sentence, retry_after_s=error.retry_after_s)
     if isinstance(error, EngineClosed):
         return Problem(503, "The server is shutting down.", retry_after_s=5)
+    if isinstance(error, StoreUnavailable):
+        return Problem(503, str(error), retry_after_s=STORE_WAIT_S)
     statuses: dict[type[UserError], tuple[int, str]] = {
         CreditsUsedUp: (403, "insufficient_quota"),
         IdempotencyConflict: (409, "idempotency_conflict"),

@@ -17,6 +17,7 @@ from polarlight.base.errors import UserError
 
 from .accounts import random_text
 from .database import Clock, Database, Row
+from .pages import newest_first
 from .stored_files import NoSuchFile, StoredFiles
 from .studio_tables import folders, pages, tiles, unwanted
 
@@ -112,12 +113,9 @@ class Gallery:
 
     def page(self, key_id: str, wanted: Filter, *, before: int | None = None, limit: int = 200) -> list[Tile]:
         """Tiles, newest first, from the one below number `before`."""
-        chosen = _matching(select(tiles), key_id, wanted)
-        if before is not None:
-            chosen = chosen.where(tiles.c.number < before)
+        chosen = newest_first(_matching(select(tiles), key_id, wanted), tiles.c.number, before=before, limit=limit)
         with self.database.read() as connection:
-            rows = connection.execute(chosen.order_by(tiles.c.number.desc()).limit(limit))
-            return [_tile(row) for row in rows]
+            return [_tile(row) for row in connection.execute(chosen)]
 
     def count(self, key_id: str, wanted: Filter) -> int:
         """How many tiles a filter finds."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from polarlight.infer.engine import ImageTask, ModelInfo
-from polarlight.infer.policy import GateRequest, Upload
+from polarlight.infer.policy import Permit, task_request
 
 from .errors import JOB_FAILURES, Problem
 from .families import family_of
 from .inputs import GivenPicture, store_input
-from .jobs import Job
+from .job_rows import Job
 from .service import Admission, Caller, Service
 from .storage import Storage
 from .stored_files import NoSuchFile, StoredFile
@@ -111,13 +111,26 @@ async def submit_images(service: Service, admission: Admission, order: ImageOrde
         CreditsUsedUp: the key cannot pay.
         IdempotencyConflict: the idempotency key came with another order.
     """
-    ticks, body = await prepare_images(service, admission, order)
-    return await service.enqueue(admission, "image", body, ticks)
+
+    def submit(job_id: str, worker: str | None) -> Job:
+        ticks, body, permit = _prepared(service, admission, order)
+        job = service.submit(admission, "image", body, ticks, job_id=job_id, worker=worker)
+        if job.id == job_id and job.worker is not None:
+            service.permits[job.id] = permit
+        return job
+
+    return await service.workers.enter(submit)
 
 
 async def prepare_images(service: Service, admission: Admission, order: ImageOrder) -> tuple[int, dict[str, Any]]:
     """The price and the job's body of an order, after the engine and the gate agreed to it."""
+    ticks, body, _ = await asyncio.to_thread(_prepared, service, admission, order)
+    return ticks, body
+
+
+def _prepared(service: Service, admission: Admission, order: ImageOrder) -> tuple[int, dict[str, Any], Permit]:
     caller, model, info = admission.caller, admission.model, admission.engine.info
+    order = replace(order, subject_consent=order.subject_consent or caller.subject_consent)
     task = task_of(order, info, 0)
     info.check(task)
     made = info.size_of(task)
@@ -125,13 +138,12 @@ async def prepare_images(service: Service, admission: Admission, order: ImageOrd
         model, n=order.n, resolution=tier_of(made.width, made.height), quality=price_quality(service, model, order),
         inputs=len(order.pictures),
     )  # fmt: skip
-    request = GateRequest(
-        task=task.gate_task, prompt=order.prompt, entry_point=caller.door, key_id=caller.key.id,
-        pictures=tuple(Upload(pixels=each.pixels, content=each.content) for each in order.pictures),
+    request = task_request(
+        task, entry_point=caller.door, key_id=caller.key.id, files=tuple(each.content for each in order.pictures),
         subject_consent=order.subject_consent,
     )  # fmt: skip
-    await asyncio.to_thread(service.gate.check, request)
-    return ticks, await asyncio.to_thread(_body, service, caller, order)
+    permit = service.gate.check(request)
+    return ticks, _body(service, caller, order), permit
 
 
 def price_quality(service: Service, model: str, order: ImageOrder) -> str:
@@ -164,11 +176,7 @@ async def image_answer(service: Service, job: Job) -> ImageAnswer:
     """
     if job.state != "done" or job.result is None:
         raise problem_of_job(job)
-    files: list[StoredFile | None] = []
-    for file_id in job.result["files"]:
-        files.append(None)
-        with suppress(NoSuchFile):
-            files[-1] = await asyncio.to_thread(service.state.files.get, file_id)
+    files = await asyncio.to_thread(_files, service, job.result["files"])
     pictures = tuple(
         MadePicture(
             file=None if each["file"] is None else files[each["file"]], allowed=each["allowed"], prompt=each["prompt"],
@@ -177,6 +185,16 @@ async def image_answer(service: Service, job: Job) -> ImageAnswer:
         for each in job.result["pictures"]
     )  # fmt: skip
     return ImageAnswer(job=job, pictures=pictures, cost_ticks=job.cost_ticks or 0, about=job.body)
+
+
+def _files(service: Service, ids: Sequence[str]) -> list[StoredFile | None]:
+    """Files in order, None for one that was deleted."""
+    files: list[StoredFile | None] = []
+    for file_id in ids:
+        files.append(None)
+        with suppress(NoSuchFile):
+            files[-1] = service.state.files.get(file_id)
+    return files
 
 
 def problem_of_job(job: Job) -> Problem:

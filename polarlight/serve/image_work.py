@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from polarlight.infer.engine import Done, Engine, EngineFull, ImageResult, ImageTask, Task, Ticket
-from polarlight.infer.policy import GateRequest, Permit, Upload
+from polarlight.infer.policy import Permit, task_request
+from polarlight.media.sealing import mark_of
 
 from .image_orders import ImageOrder, task_of
 from .inputs import GivenPicture, read_mask
-from .jobs import Job
-from .outputs import Sealed, mark_of
-from .permits import ClipPermit
+from .job_rows import Job
+from .outputs import Sealed
 from .service import Service
 from .stored_files import NewFile
 from .work import Finished, JobFailed, Shown, Work
@@ -42,10 +42,15 @@ async def make_images(service: Service, work: Work, show: Callable[[Shown], None
     """
     job, body = work.job, work.job.body
     engine = service.engines.get(job.model)
-    order = await asyncio.to_thread(_order, service, job)
+    permit = service.permits.pop(job.id, None)
+    order = await asyncio.to_thread(_order, service, job) if body["pictures"] else _order(service, job)
     seed = seed_of(job.id) if order.seed is None else order.seed
     tasks = [task_of(order, engine.info, (seed + number) % SEEDS) for number in range(order.n)]
-    making = [_make(service, work, engine, order, number, task, show) for number, task in enumerate(tasks)]
+    permits = [permit, *(None for _ in tasks[1:])]
+    making = [
+        _make(service, work, engine, order, number, task, own, show)
+        for number, (task, own) in enumerate(zip(tasks, permits, strict=True))
+    ]
     made = await all_or_none(making)
     kept = [each for each in made if each.file.allowed]
     service.metrics.made(job.model, len(made))
@@ -62,10 +67,9 @@ async def make_images(service: Service, work: Work, show: Callable[[Shown], None
 
 
 async def ask_gate(service: Service, job: Job, task: ImageTask, pictures: Sequence[GivenPicture]) -> Permit:
-    """A permit for one picture. The door asked before, but only the worker's permit reaches the engine."""
-    request = GateRequest(
-        task=task.gate_task, prompt=task.prompt, entry_point=job.body["door"], key_id=job.key_id,
-        pictures=tuple(Upload(pixels=each.pixels, content=each.content) for each in pictures),
+    """A permit for one picture: the door's own opens the engine only for the first, and only where the work began at once."""
+    request = task_request(
+        task, entry_point=job.body["door"], key_id=job.key_id, files=tuple(each.content for each in pictures),
         subject_consent=job.body["subject_consent"],
     )  # fmt: skip
     return await asyncio.to_thread(service.gate.check, request)
@@ -83,7 +87,7 @@ async def all_or_none(making: Sequence[Coroutine[Any, Any, Value]]) -> list[Valu
         raise
 
 
-async def submit_when_free(engine: Engine, task: Task, permit: Permit | ClipPermit, owner: str) -> Ticket:
+async def submit_when_free(engine: Engine, task: Task, permit: Permit, owner: str) -> Ticket:
     """Submit a task, waiting while the engine's queue is full: an accepted job loses its place to nobody.
 
     Raises:
@@ -91,7 +95,7 @@ async def submit_when_free(engine: Engine, task: Task, permit: Permit | ClipPerm
     """
     while True:
         try:
-            return await engine.submit(task, permit, owner)
+            return await permit.submit(engine, task, owner)
         except EngineFull as full:
             await asyncio.sleep(min(full.retry_after_s, MOST_PATIENCE_S))
 
@@ -121,17 +125,17 @@ async def _make(
     order: ImageOrder,
     number: int,
     task: ImageTask,
+    permit: Permit | None,
     show: Callable[[Shown], None],
 ) -> Made:
-    permit = await ask_gate(service, work.job, task, order.pictures)
+    if permit is None:
+        permit = await ask_gate(service, work.job, task, order.pictures)
     parent = order.pictures[0].content if order.pictures else None
     trace = f"{work.job.id}/{number}"
 
-    async def seal(pixels: Any, about: dict[str, Any]) -> Sealed:
-        return await asyncio.to_thread(
-            service.outputs.seal_picture, pixels, {"served_as": work.job.model, **about},
-            permit=permit, trace=trace, form=order.form, parent=parent,
-        )  # fmt: skip
+    async def seal(how: Callable[..., Sealed], pixels: Any, about: dict[str, Any], **more: Any) -> Sealed:
+        about = {"served_as": work.job.model, **about}
+        return await asyncio.to_thread(how, pixels, about, permit=permit, trace=trace, form=order.form, **more)
 
     async with await submit_when_free(engine, task, permit, work.job.key_id) as ticket:
         work.tickets.append(ticket)
@@ -140,8 +144,10 @@ async def _make(
                 work.progress = min(99, work.progress + 90 // order.n)
                 result = event.result
                 assert isinstance(result, ImageResult)
-                return Made(result=result, file=await seal(result.pixels, result.metadata))
-            file = await seal(event.picture, {"prompt": order.prompt, "seed": task.seed, "preview": event.number})
+                sealed = await seal(service.outputs.seal_picture, result.pixels, result.metadata, parent=parent)
+                return Made(result=result, file=sealed)
+            about = {"prompt": order.prompt, "seed": task.seed, "preview": event.number}
+            file = await seal(service.outputs.seal_preview, event.picture, about)
             if file.allowed:
                 show(Shown(picture=number, number=event.number, passes=event.passes, file=file))
     raise AssertionError("a ticket ends with Done or an error")

@@ -62,7 +62,8 @@ def read_mask(content: bytes, height: int, width: int) -> np.ndarray:
 
 
 async def read_reference(state: State, options: Options, key_id: str, reference: str) -> bytes:
-    """The bytes behind a data URI, the id of the key's own file, or an http(s) address.
+    """The bytes behind a data URI, the id of the key's own file, or an http(s) address; a public address of this service is read
+    from its files, so it works on a private host too.
 
     Raises:
         UserError: it is none of them, cannot be decoded, or the address is refused or answers badly.
@@ -74,9 +75,19 @@ async def read_reference(state: State, options: Options, key_id: str, reference:
     if reference.startswith("file-"):
         file = await asyncio.to_thread(state.files.get, reference, key_id)
         return await asyncio.to_thread(state.objects.get, file.object_key)
+    ours = f"{state.settings.public_url}/public/"
+    if reference.startswith(ours):
+        return await asyncio.to_thread(_published, state, reference.removeprefix(ours))
     if reference.startswith(("http://", "https://")):
         return await fetch(reference, options)
     raise UserError("The picture is neither a data URI nor an address nor a file id.", fix="Send one of these.")
+
+
+def _published(state: State, name: str) -> bytes:
+    file = state.files.by_token(name.partition(".")[0])
+    if file is None:
+        raise UserError("There is no file at the address, or its time is over.", fix="Send the file itself.")
+    return state.objects.get(file.object_key)
 
 
 def from_data_uri(text: str, most: int) -> bytes:

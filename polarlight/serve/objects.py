@@ -6,14 +6,16 @@ once, a name can be guessed only by who has the bytes, and nothing that a client
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
 import os
 import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,11 +23,13 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import obstore
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
 from polarlight.base.errors import UserError
 from polarlight.base.files import atomic_path
 
+log = logging.getLogger("polarlight.serve.objects")
 PLAIN = "application/octet-stream"
 SUFFIXES = {
     "image/png": ".png",
@@ -46,11 +50,21 @@ SUFFIXES = {
 TYPES = {suffix: kind for kind, suffix in SUFFIXES.items()}
 KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}(\.[a-z0-9]{1,5})?")
 CHUNK = 1 << 20
+PATIENCE = {"max_retries": 6, "retry_timeout": timedelta(seconds=20)}  # with a bucket whose server does not answer
 Content = bytes | Path | Iterable[bytes]
 
 
 class ContentTooLarge(UserError):
     """More bytes than allowed: 413."""
+
+
+class StoreUnavailable(UserError):
+    """Bytes cannot be kept or read now, by no mistake of who asks: 503. `error`: what the store or the disk said."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        sentence = "The server's disk is full." if full else "The file store does not answer."
+        super().__init__(sentence, fix="Try again later.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +90,8 @@ class Reading:
 class Objects:
     """An object store by its URL: `file:///FOLDER` or `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`.
 
-    S3 credentials come from the usual variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...).
+    S3 credentials come from the usual variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...). Every method that reaches
+    the store raises `StoreUnavailable` where the disk is full or the store does not answer; the log has what it said.
     """
 
     def __init__(self, url: str) -> None:
@@ -103,7 +118,7 @@ class Objects:
 
         Raises:
             ContentTooLarge: there are more bytes than `most`.
-            UserError: the folder cannot be written or the disk is full.
+            StoreUnavailable: the folder cannot be written, the disk is full, or the bucket does not answer.
         """
         with counted(content, most) as (source, digest, size):
             key = f"{digest[:2]}/{digest}{SUFFIXES.get(content_type, '')}"
@@ -117,7 +132,8 @@ class Objects:
         Raises:
             FileNotFoundError: there is none.
         """
-        return bytes(obstore.get(self._store, checked(key)).bytes())
+        with answering():
+            return bytes(obstore.get(self._store, checked(key)).bytes())
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> Reading:
         """Read the bytes [start, end) in parts of about a mebibyte; `end` is cut to the object's size.
@@ -126,41 +142,42 @@ class Objects:
             FileNotFoundError: there is no such object.
             ValueError: the range is empty or begins after the end.
         """
-        size = obstore.head(self._store, checked(key))["size"]
+        with answering():
+            size = obstore.head(self._store, checked(key))["size"]
         end = size if end is None else min(end, size)
         if size and not 0 <= start < end:
             raise ValueError(f"the range {start} to {end} is not within the {size} bytes of {key}")
         kind = TYPES.get(os.path.splitext(key)[1], PLAIN)
         if not size:
             return Reading(content_type=kind, total=0, start=0, end=0, parts=iter(()))
-        found = obstore.get(self._store, key, options={"range": (start, end)})
-        parts = (bytes(part) for part in found.stream(min_chunk_size=CHUNK))
-        return Reading(content_type=kind, total=size, start=start, end=end, parts=parts)
+        with answering():
+            found = obstore.get(self._store, key, options={"range": (start, end)})
+        return Reading(content_type=kind, total=size, start=start, end=end, parts=streamed(found))
 
     def exists(self, key: str) -> bool:
         """Whether there is such an object."""
         try:
-            obstore.head(self._store, checked(key))
+            with answering():
+                obstore.head(self._store, checked(key))
         except FileNotFoundError:
             return False
         return True
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens where there is none."""
-        try:
+        with suppress(FileNotFoundError), answering():
             obstore.delete(self._store, checked(key))
-        except FileNotFoundError:
-            return
 
     def keys(self, *, older_than_s: float = 0) -> Iterator[str]:
         """Every key in the store whose bytes were written at least this long ago."""
         latest = time.time() - older_than_s
-        for page in obstore.list(self._store):
-            yield from (
-                meta["path"]
-                for meta in page
-                if KEY.fullmatch(meta["path"]) and meta["last_modified"].timestamp() <= latest
-            )
+        with answering():
+            for page in obstore.list(self._store):
+                yield from (
+                    meta["path"]
+                    for meta in page
+                    if KEY.fullmatch(meta["path"]) and meta["last_modified"].timestamp() <= latest
+                )
 
     def drop_leftovers(self, *, older_than_s: float) -> int:
         """Remove what writers that died left half done in the folder; returns how many files.
@@ -171,9 +188,10 @@ class Objects:
             return 0
         latest, dropped = time.time() - older_than_s, 0
         for path in self._folder.glob("*/.*"):
-            if path.stat().st_mtime <= latest:
-                path.unlink(missing_ok=True)
-                dropped += 1
+            with suppress(FileNotFoundError):  # its writer has just finished
+                if path.stat().st_mtime <= latest:
+                    path.unlink()
+                    dropped += 1
         return dropped
 
     def signed_url(self, key: str, seconds: float) -> str | None:
@@ -183,21 +201,50 @@ class Objects:
         return obstore.sign(self._store, "GET", checked(key), timedelta(seconds=seconds))
 
     def _write(self, key: str, source: bytes | Path) -> None:
-        if self._folder is None:
-            kind = TYPES.get(os.path.splitext(key)[1], PLAIN)
-            obstore.put(self._store, key, source, attributes={"Content-Type": kind})
-            return
-        with atomic_path(self._folder / key) as temporary:
-            if isinstance(source, bytes):
-                temporary.write_bytes(source)
+        with answering():
+            if self._folder is None:
+                kind = TYPES.get(os.path.splitext(key)[1], PLAIN)
+                obstore.put(self._store, key, source, attributes={"Content-Type": kind})
             else:
-                shutil.copyfile(source, temporary)
-        for folder in (self._folder / key[:2], self._folder):  # a new name is durable when its folder is
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+                write_durably(self._folder, key, source)
+
+
+def write_durably(store: Path, key: str, source: bytes | Path) -> None:
+    """Write an object into a folder; its name is durable when this returns, which it is when its folders are."""
+    with atomic_path(store / key) as temporary:
+        if isinstance(source, bytes):
+            temporary.write_bytes(source)
+        else:
+            shutil.copyfile(source, temporary)
+    for folder in (store / key[:2], store):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Within, a failure of the disk or the store is a `StoreUnavailable`; that there is no such object is none.
+
+    A failed write within `atomic_path` names the server's own path, which is no client's business.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (BaseError, OSError, UserError) as error:
+        cause = error.__cause__ if isinstance(error, UserError) else error
+        log.error("the object store failed: %s", cause)
+        raise StoreUnavailable(cause) from error
+
+
+def streamed(found: Any) -> Iterator[bytes]:
+    """An answer of the store in parts of about a mebibyte."""
+    with answering():
+        for part in found.stream(min_chunk_size=CHUNK):
+            yield bytes(part)
 
 
 def open_s3(bucket: str, prefix: str, query: dict[str, list[str]]) -> S3Store:
@@ -207,7 +254,7 @@ def open_s3(bucket: str, prefix: str, query: dict[str, list[str]]) -> S3Store:
     options: dict[str, Any] = {name: values[0] for name, values in query.items()}
     if options.get("endpoint", "").startswith("http://"):
         options["client_options"] = {"allow_http": True}
-    return S3Store(bucket, prefix=prefix or None, **options)
+    return S3Store(bucket, prefix=prefix or None, retry_config=PATIENCE, **options)
 
 
 def checked(key: str) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,16 @@ import numpy as np
 from polarlight.infer.engine import VideoResult
 from polarlight.infer.policy import Gate
 from polarlight.infer.policy import Permit as GatePermit
-from polarlight.media.pictures import encode_picture
-from polarlight.media.provenance import read_provenance, sign
+from polarlight.media.clip_watermark import mark_clip
+from polarlight.media.clips import clip_facts, rewrite_clip, sample_frames
+from polarlight.media.provenance import sign_and_read
+from polarlight.media.sealing import mark_of, seal_picture
 from polarlight.media.signing_identity import SigningIdentity
-from polarlight.media.watermark import LEAST_SIDE, embed
+from polarlight.media.watermark import LEAST_SIDE
 
-from .clip_frames import sample_frames
 from .stored_files import NewFile
 
-SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "mp4": ".mp4"}
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "mp4": "video/mp4"}
 
 
@@ -45,7 +45,10 @@ class Sealed:
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """The operator's gate, signature and mark; None switches one off. Every method blocks for some 50 ms: call it from a thread."""
+    """The operator's gate, signature and mark; None switches one off.
+
+    Every method blocks, for 2 to 50 ms and for clips longer: call it from a thread.
+    """
 
     gate: Gate
     identity: SigningIdentity | None
@@ -71,49 +74,74 @@ class Outputs:
             Refused: the permit was not spent.
             UserError: the settings are too long for the format, or the file cannot be signed.
         """
-        mark = mark_of(trace) if self.watermark_key is not None and min(pixels.shape[:2]) >= LEAST_SIDE else None
-        if mark is not None and self.watermark_key is not None:
-            pixels = embed(pixels, mark, self.watermark_key)
-        settings = {**about, "watermark": mark}
-        content = encode_picture(pixels, settings, SUFFIXES[form])
-        content, manifest = self._signed(content, settings, parent)
-        verdict = self.gate.check_output(permit, pixels, manifest)
-        return Sealed(
-            content=content, media_type=MEDIA_TYPES[form], suffix=SUFFIXES[form], allowed=verdict.allowed,
-            message=verdict.message, pdq=verdict.pdq,
+        made = seal_picture(
+            pixels, about, trace=trace, suffix=SUFFIXES[form], identity=self.identity, watermark_key=self.watermark_key,
+            parent=parent,
         )  # fmt: skip
+        return self._judged(made.content, form, made.pixels, permit, made.manifest)
+
+    def seal_preview(
+        self, pixels: np.ndarray, about: Mapping[str, Any], *, permit: GatePermit, trace: str, form: str = "png"
+    ) -> Sealed:
+        """The same of a picture that is not finished. It is marked and judged like one, and not signed.
+
+        A signature says how a finished work came about; a preview lives for seconds, and its mark and settings name its
+        origin. Leaving it out saves 3 ms of 9 to 12 for a picture of 256 px.
+
+        Raises:
+            Refused, UserError: as `seal_picture`.
+        """
+        made = seal_picture(
+            pixels, about, trace=trace, suffix=SUFFIXES[form], identity=None, watermark_key=self.watermark_key
+        )
+        return self._judged(made.content, form, made.pixels, permit, "")
 
     def seal_clip(
-        self, clip: VideoResult, about: Mapping[str, Any], *, permit: GatePermit, parent: bytes | None = None
+        self,
+        clip: VideoResult,
+        about: Mapping[str, Any],
+        *,
+        permit: GatePermit,
+        trace: str,
+        parent: bytes | None = None,
     ) -> tuple[Sealed, list[np.ndarray]]:
         """Make a file of a clip; also returns the frames (first, middle, last) that the gate judged.
 
-        A clip is signed; its frames carry no watermark, because marking them means encoding the whole clip again.
+        The clip is encoded again with the mark in every frame and `about` in its container; arguments and smallest side
+        are those of `seal_picture`.
 
         Raises:
             Refused: the permit was not spent.
             UserError: the clip cannot be read or signed.
         """
-        frames = sample_frames(clip.content)
-        content, manifest = self._signed(clip.content, about, parent)
-        verdicts = [self.gate.check_output(permit, frame, manifest) for frame in frames]
-        worst = next((verdict for verdict in verdicts if not verdict.allowed), verdicts[0])
-        sealed = Sealed(
-            content=content, media_type=MEDIA_TYPES["mp4"], suffix=".mp4", allowed=worst.allowed,
-            message=worst.message, pdq=verdicts[0].pdq,
-        )  # fmt: skip
-        return sealed, frames
+        facts = clip_facts(clip.content)
+        mark = self._mark(trace, min(facts.width, facts.height))
+        settings = {**about, "watermark": mark}
+        if mark is not None and self.watermark_key is not None:
+            content = mark_clip(clip.content, mark, self.watermark_key, settings)
+        else:
+            content = rewrite_clip(clip.content, None, settings)
+        frames = sample_frames(content)
+        content, manifest = self._signed(content, settings, parent)
+        judged = [self._judged(content, "mp4", frame, permit, manifest) for frame in frames]
+        withheld = next((each for each in judged if not each.allowed), judged[0])
+        return replace(withheld, pdq=judged[0].pdq), frames
+
+    def _mark(self, trace: str, side: int) -> int | None:
+        """The number to mark an output with; None where marks are switched off, or `side`, the smaller one, is too small."""
+        return mark_of(trace) if self.watermark_key is not None and side >= LEAST_SIDE else None
 
     def _signed(self, content: bytes, about: Mapping[str, Any], parent: bytes | None) -> tuple[bytes, str]:
         """The signed file and its manifest's id."""
         if self.identity is None:
             return content, ""
-        signed = sign(content, self.identity, about, parent=parent)
-        found = read_provenance(signed, self.identity.anchor)
-        assert found is not None, "a file just signed has credentials"
-        return signed, found.manifest
+        signed, said = sign_and_read(content, self.identity, about, parent=parent)
+        return signed, said.manifest
 
-
-def mark_of(trace: str) -> int:
-    """The 32 bits that the watermark of an output carries."""
-    return int.from_bytes(hashlib.sha256(trace.encode()).digest()[:4])
+    def _judged(self, content: bytes, form: str, pixels: np.ndarray, permit: GatePermit, manifest: str) -> Sealed:
+        """The file with the gate's word on what it shows."""
+        verdict = self.gate.check_output(permit, pixels, manifest)
+        return Sealed(
+            content=content, media_type=MEDIA_TYPES[form], suffix=SUFFIXES[form], allowed=verdict.allowed,
+            message=verdict.message, pdq=verdict.pdq,
+        )  # fmt: skip

@@ -21,6 +21,8 @@ from .settings import Settings
 from .state import State
 
 HOST, PORT = "127.0.0.1", 8080
+# Python's own 5 ms let each of a model's many short steps wait that long for a thread that seals pictures or speaks to SQLite
+SWITCH_S = 0.0005
 
 
 class Server(uvicorn.Server):
@@ -65,6 +67,7 @@ def serve(
     service = Service.open(settings, engines, options, state=state, policy=policy)
     show_owner_key(state)
     server = make_server(service, host, port, doors)
+    sys.setswitchinterval(SWITCH_S)
     try:
         server.run()
     except SystemExit as leave:  # uvicorn's way to say that it cannot listen

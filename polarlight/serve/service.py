@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -20,14 +20,14 @@ from sqlalchemy import func, select
 
 from polarlight.base.errors import UserError
 from polarlight.infer.engine import Engine, Engines
-from polarlight.infer.policy import Gate, GateConfig
+from polarlight.infer.policy import Gate, GateConfig, Permit
 from polarlight.media.signing_identity import SigningIdentity
 from polarlight.media.watermark import PUBLIC_KEY
 
 from . import tables
 from .accounts import Key
 from .errors import Problem
-from .jobs import Job
+from .job_rows import Job
 from .metrics import Metrics
 from .options import Options
 from .outputs import SUFFIXES, Outputs
@@ -37,18 +37,21 @@ from .stored_files import StoredFile
 from .work import Workers
 
 log = logging.getLogger("polarlight.serve")
-GATE_FOLDER = "policy"
 LEAST_URL_S = 60.0  # an address with less time left than this is replaced
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who asks, and through which door ("rest", "grpc", "studio"). A repeated `idempotency_key` returns the first job."""
+    """Who asks, and through which door ("rest", "grpc", "studio"). A repeated `idempotency_key` returns the first job.
+
+    `subject_consent`: the caller stated it for the whole call, where the dialect has no field for it.
+    """
 
     key: Key
     door: str
     request_id: str = ""
     idempotency_key: str | None = None
+    subject_consent: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,10 @@ class Admission:
 
 @dataclass(kw_only=True)
 class Service:
-    """Everything behind the doors of one process."""
+    """Everything behind the doors of one process.
+
+    permits: by job, the permit that a door was given for a job whose work began at once; its first picture uses it.
+    """
 
     state: State
     engines: Engines
@@ -71,6 +77,7 @@ class Service:
     outputs: Outputs
     metrics: Metrics
     workers: Workers = field(init=False)
+    permits: dict[str, Permit] = field(default_factory=dict)
     draining: bool = False
 
     def __post_init__(self) -> None:
@@ -78,7 +85,7 @@ class Service:
         from .video_work import make_video
 
         makers = {"image": partial(make_images, self), "video": partial(make_video, self)}
-        self.workers = Workers(self.state, makers, self.metrics, self.options)
+        self.workers = Workers(self.state, makers, self.metrics, self.options, models=self.engines.names)
 
     @classmethod
     def open(
@@ -92,8 +99,7 @@ class Service:
     ) -> Service:
         """Open the state (where it is not given), the gate and the signing identity in the settings' folder.
 
-        policy: the operator's choices for the gate. Without anchors in it, what this installation signed counts as made
-        by a model, and not as a photograph.
+        policy: the operator's choices for the gate; None for those in its folder (see `Gate.at`).
 
         Raises:
             UserError: a setting is wrong, a package is missing, or a file in the folder is damaged.
@@ -101,10 +107,7 @@ class Service:
         options = options or Options()
         state = state or State.open(settings)
         identity = SigningIdentity.open(settings.home) if options.sign else None
-        policy = policy or GateConfig()
-        if identity is not None and not policy.anchors:
-            policy = replace(policy, anchors=identity.anchor)
-        gate = Gate(settings.home / GATE_FOLDER, policy)
+        gate = Gate.at(settings.home, policy)
         key = PUBLIC_KEY if options.watermark else None
         outputs = Outputs(gate=gate, identity=identity, watermark_key=key)
         return cls(state=state, engines=engines, gate=gate, options=options, outputs=outputs, metrics=Metrics())
@@ -156,7 +159,8 @@ class Service:
             raise Problem(403, f"This API key may not use the endpoint {endpoint}.", code="permission_denied")
         if model is not None and not caller.key.may(endpoint, model):
             raise unknown_model(model)
-        if counted:
+        limited = caller.key.requests_per_second is not None or caller.key.requests_per_minute is not None
+        if counted and limited:
             await asyncio.to_thread(self.state.rates.admit, caller.key, model or "")
 
     async def admit_model(self, caller: Caller, modality: str, model: str | None, *, counted: bool = True) -> Admission:
@@ -170,15 +174,15 @@ class Service:
         await self.admit(caller, f"{modality}s", name, counted=counted)
         return Admission(caller=caller, model=name, engine=engine)
 
-    async def make_room(self) -> None:
-        """Whether the queue takes one more job.
+    def check_room(self) -> None:
+        """Whether the queue takes one more job. Blocks: call it from a thread.
 
         Raises:
             Problem: it is full (429), or the server is stopping (503).
         """
         if self.draining:
             raise Problem(503, "The server is shutting down.", retry_after_s=5)
-        if await asyncio.to_thread(self.in_queue) >= self.options.queue:
+        if self.in_queue() >= self.options.queue:
             raise Problem(429, "The queue is full. Try again soon.", code="queue_full", retry_after_s=2)
 
     def in_queue(self) -> int:
@@ -196,20 +200,38 @@ class Service:
             CreditsUsedUp: the key cannot pay.
             IdempotencyConflict: the idempotency key came with another order.
         """
-        await self.make_room()
-        caller, submit = admission.caller, self.state.jobs.submit
-        given = {"ticks": ticks, "idempotency_key": caller.idempotency_key}
-        job = await asyncio.to_thread(submit, caller.key.id, kind, admission.model, body, **given)
+        job = await asyncio.to_thread(self.submit, admission, kind, body, ticks)
         self.workers.wake()
         return job
 
+    def submit(
+        self,
+        admission: Admission,
+        kind: str,
+        body: dict[str, Any],
+        ticks: int,
+        *,
+        job_id: str | None = None,
+        worker: str | None = None,
+    ) -> Job:
+        """The same for who blocks in a thread and tells the workers itself; `job_id`, `worker`: as in `Jobs.submit`."""
+        self.check_room()
+        caller = admission.caller
+        return self.state.jobs.submit(
+            caller.key.id, kind, admission.model, body, ticks=ticks, idempotency_key=caller.idempotency_key,
+            job_id=job_id, worker=worker,
+        )  # fmt: skip
+
     async def public_url(self, file: StoredFile, seconds: float | None = None) -> tuple[str, float | None]:
         """A public address of a file and until when it is good (None: until revoked); one that it has is kept while it lasts."""
-        file = await asyncio.to_thread(self.state.files.get, file.id)  # it may have been published since it was read
+        return await asyncio.to_thread(self.publish, file, seconds)
+
+    def publish(self, file: StoredFile, seconds: float | None = None) -> tuple[str, float | None]:
+        """The same for who blocks in a thread."""
+        file = self.state.files.get(file.id)  # it may have been published since it was read
         until = file.public_until
         if file.public_token is None or (until is not None and until < time.time() + LEAST_URL_S):
-            lasting = seconds or self.options.url_s
-            file = await asyncio.to_thread(self.state.files.publish, file.id, lasting)
+            file = self.state.files.publish(file.id, seconds or self.options.url_s)
         return self.address(file), file.public_until
 
     def address(self, file: StoredFile) -> str:

@@ -65,7 +65,7 @@ class State:
     def tidy(self) -> None:
         """Housekeeping, to be called every minute or so by any process: lost leases, expired jobs and files, old rows.
 
-        `files.sweep`, which lists the whole object store, is a matter of once a day.
+        `files.contents.sweep`, which lists the whole object store, is a matter of once a day (`work.Workers` does both).
         """
         self.jobs.recover()
         self.jobs.purge()

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, exists, select
+from sqlalchemy import Connection, Select, bindparam, select
 
 from polarlight.base.errors import UserError
 
 from . import tables
 from .accounts import random_text
+from .contents import Contents
 from .database import Clock, Database, Row
+from .idempotency import IdempotencyConflict, digest_of, made_before
 from .objects import PLAIN, Objects, StoredObject
+from .pages import newest_first as listed
 
-ORPHAN_S = 3600.0  # bytes that no row names are left alone this long: their row may be about to come
-AT_ONCE = 500  # expired files that one transaction removes
+AT_ONCE = 500  # files that one transaction removes
+UNSHOWN = ("number", "idempotency_key", "body_hash")  # columns that are no part of a `StoredFile`
 PDQ_SAME = 31  # at most this many of 256 bits differ between copies of one picture
 
 
@@ -73,45 +77,70 @@ class Uploaded:
 
 
 class StoredFiles:
-    """Files of all keys. Equal bytes are kept once and go with the last file that names them."""
+    """Files of all keys; `contents` has their bytes."""
 
     def __init__(self, database: Database, objects: Objects, clock: Clock = time.time) -> None:
         self.database = database
         self.objects = objects
         self.clock = clock
+        self.contents = Contents(database, objects, clock)
 
-    def add(self, key_id: str, file: NewFile, *, most: int | None = None) -> StoredFile:
-        """Store a file for a key.
+    def add(
+        self, key_id: str, file: NewFile, *, most: int | None = None, idempotency_key: str | None = None
+    ) -> StoredFile:
+        """Store a file for a key. With an idempotency key, the same upload again returns the same file.
 
         Raises:
             ContentTooLarge: it has more than `most` bytes.
-            UserError: the bytes cannot be stored.
+            StoreUnavailable: the bytes cannot be stored now.
+            IdempotencyConflict: the key used this idempotency key for another file.
         """
         uploaded = self.upload(file, most=most)
-        with self.database.write() as connection:
-            return self.insert(connection, key_id, [uploaded])[0]
+        digest = digest_of(file.filename, file.content_type, file.purpose, file.expires_in_s, uploaded.stored.sha256)
+        try:
+            with self.entering([uploaded]) as connection:
+                if idempotency_key is None:
+                    return self._insert(connection, key_id, uploaded, {})
+                self.database.lock_key(connection, key_id)
+                before = made_before(connection, tables.files, key_id, idempotency_key, digest)
+                if before is not None:
+                    return _file(before)
+                sent = {"idempotency_key": idempotency_key, "body_hash": digest}
+                return self._insert(connection, key_id, uploaded, sent)
+        except IdempotencyConflict:
+            self.contents.drop_unnamed([uploaded.stored.key])
+            raise
 
     def upload(self, file: NewFile, *, most: int | None = None) -> Uploaded:
         """Store the bytes alone: the slow half, done before a transaction begins.
 
         Raises:
-            ContentTooLarge: as in `add`.
-            UserError: the bytes cannot be stored, or the file's name cannot be written down.
+            ContentTooLarge, StoreUnavailable: as in `add`.
+            UserError: the file's name cannot be written down.
         """
         if not file.filename.isprintable():
             raise UserError("The file's name has characters that cannot be shown.", fix="Rename the file.")
         return Uploaded(file=file, stored=self.objects.put(file.content, file.content_type, most=most))
 
-    def insert(
-        self, connection: Connection, key_id: str, uploads: Sequence[Uploaded], job_id: str | None = None
-    ) -> list[StoredFile]:
-        """Write the rows of uploaded files within a transaction."""
-        # every process locks in the order of the keys, so that none wait for each other in a circle
-        for uploaded in sorted(uploads, key=lambda each: each.stored.key):
-            self._lock_content(connection, uploaded.stored.key)
-            if not self.objects.exists(uploaded.stored.key):  # a deletion came in between
-                self.upload(uploaded.file)
-        return [self._insert(connection, key_id, uploaded, job_id) for uploaded in uploads]
+    @contextmanager
+    def entering(self, uploads: Sequence[Uploaded]) -> Iterator[Connection]:
+        """A writing transaction for the rows of uploaded files: their bytes are there, and stay until it has ended.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+
+        def bring_back(_connection: Connection) -> None:
+            for uploaded in uploads:
+                if not self.objects.exists(uploaded.stored.key):  # a deletion came in between
+                    self.upload(uploaded.file)
+
+        with self.contents.holding([uploaded.stored.key for uploaded in uploads], bring_back) as connection:
+            yield connection
+
+    def insert(self, connection: Connection, key_id: str, uploads: Sequence[Uploaded], job_id: str) -> list[StoredFile]:
+        """Write the rows of what a job made, within the transaction of `entering`."""
+        return [self._insert(connection, key_id, uploaded, {"job_id": job_id}) for uploaded in uploads]
 
     def get(self, file_id: str, key_id: str | None = None) -> StoredFile:
         """One file; with `key_id`, only if it is that key's.
@@ -130,24 +159,25 @@ class StoredFiles:
         limit: int = 20,
         newest_first: bool = True,
         purpose: str | None = None,
+        except_purposes: Sequence[str] = (),
     ) -> list[StoredFile]:
-        """A key's files (of one purpose) in the order they came, from the one after the file `after`.
+        """A key's files (of one purpose, or of all but some) in the order they came, from the one after the file `after`.
 
         Raises:
             NoSuchFile: `after` is not one of them.
         """
         row = tables.files.c
-        order = row.number.desc() if newest_first else row.number
-        chosen = self._living().where(row.key_id == key_id)
+        chosen = self._living().where(row.key_id == key_id, row.purpose.not_in(except_purposes))
         if purpose is not None:
             chosen = chosen.where(row.purpose == purpose)
         with self.database.read() as connection:
+            last = None
             if after is not None:
                 last = connection.execute(select(row.number).where(row.id == after, row.key_id == key_id)).scalar()
                 if last is None:
                     raise NoSuchFile(after)
-                chosen = chosen.where(row.number < last if newest_first else row.number > last)
-            return [_file(found) for found in connection.execute(chosen.order_by(order).limit(limit))]
+            page = listed(chosen, row.number, before=last, limit=limit, reverse=not newest_first)
+            return [_file(found) for found in connection.execute(page)]
 
     def of_job(self, job_id: str) -> list[StoredFile]:
         """The files a job made, in its order."""
@@ -190,29 +220,13 @@ class StoredFiles:
         with self.database.write() as connection:
             doomed = [self._one(connection, file_id, key_id)]
             self.remove(connection, doomed)
-        self.drop_unnamed(file.object_key for file in doomed)
+        self.contents.drop_unnamed(file.object_key for file in doomed)
 
     def remove(self, connection: Connection, doomed: Sequence[StoredFile]) -> None:
-        """Remove the rows of files within a transaction; `drop_unnamed` follows when it is committed."""
+        """Remove the rows of files within a transaction; `contents.drop_unnamed` follows when it is committed."""
         if doomed:
             one = tables.files.delete().where(tables.files.c.id == bindparam("doomed"))
             connection.execute(one, [{"doomed": file.id} for file in doomed])
-
-    def drop_unnamed(self, object_keys: Iterable[str]) -> int:
-        """Remove the bytes among these that no file names; returns how many.
-
-        Whoever stores the same bytes at this moment waits for the lock and then finds them gone, and stores them again.
-        """
-        dropped = 0
-        for key in sorted(set(object_keys)):
-            with self.database.write() as connection:
-                self._lock_content(connection, key)
-                naming = select(tables.files.c.id).where(tables.files.c.object_key == key).limit(1)
-                if connection.execute(naming).first() is None:
-                    self.objects.delete(key)
-                    connection.execute(tables.contents.delete().where(tables.contents.c.object_key == key))
-                    dropped += 1
-        return dropped
 
     def matching(self, *, sha256: str | None = None, pdq: str | None = None, bits: int = PDQ_SAME) -> list[StoredFile]:
         """Every key's files with these bytes, or whose picture differs from a PDQ hash by at most `bits` of 256."""
@@ -228,7 +242,7 @@ class StoredFiles:
         doomed = self.matching(sha256=sha256, pdq=pdq, bits=bits)
         with self.database.write() as connection:
             self.remove(connection, doomed)
-        self.drop_unnamed(file.object_key for file in doomed)
+        self.contents.drop_unnamed(file.object_key for file in doomed)
         return doomed
 
     def purge(self) -> int:
@@ -240,27 +254,10 @@ class StoredFiles:
             with self.database.write() as connection:
                 found = connection.execute(chosen.with_for_update(skip_locked=True)).all()
                 self.remove(connection, [_file(each) for each in found])
-            self.drop_unnamed(each.object_key for each in found)
+            self.contents.drop_unnamed(each.object_key for each in found)
             purged += len(found)
             if len(found) < AT_ONCE:
                 return purged
-
-    def sweep(self, older_than_s: float = ORPHAN_S) -> int:
-        """Remove bytes that no row names, left by a process that died between the two; returns how many.
-
-        Lists the whole store: a matter of once a day.
-        """
-        row, content, before = tables.files.c, tables.contents.c, self.clock() - older_than_s
-        lonely = select(content.object_key).where(
-            content.touched_at <= before, ~exists().where(row.object_key == content.object_key)
-        )
-        stored = list(self.objects.keys(older_than_s=older_than_s))
-        with self.database.read() as connection:
-            unnamed = set(connection.execute(lonely).scalars())
-            for key in stored:
-                if connection.execute(select(content.object_key).where(content.object_key == key)).first() is None:
-                    unnamed.add(key)
-        return self.drop_unnamed(unnamed) + self.objects.drop_leftovers(older_than_s=older_than_s)
 
     def _living(self) -> Select[Any]:
         row = tables.files.c
@@ -272,19 +269,15 @@ class StoredFiles:
             raise NoSuchFile(file_id)
         return _file(found)
 
-    def _lock_content(self, connection: Connection, object_key: str) -> None:
-        """Hold the row of some bytes, made where it is missing, until the transaction ends."""
-        values = {"object_key": object_key, "touched_at": self.clock()}
-        insert = self.database.insert(tables.contents).values(values)
-        connection.execute(insert.on_conflict_do_update(index_elements=["object_key"], set_=values))
-
-    def _insert(self, connection: Connection, key_id: str, uploaded: Uploaded, job_id: str | None) -> StoredFile:
+    def _insert(
+        self, connection: Connection, key_id: str, uploaded: Uploaded, about: dict[str, str | None]
+    ) -> StoredFile:
         file, stored, now = uploaded.file, uploaded.stored, self.clock()
         row = {
-            "id": f"file-{random_text(24)}", "key_id": key_id, "job_id": job_id, "object_key": stored.key,
+            "id": f"file-{random_text(24)}", "key_id": key_id, "object_key": stored.key,
             "filename": file.filename, "content_type": file.content_type, "bytes": stored.bytes,
             "purpose": file.purpose, "sha256": stored.sha256, "pdq": file.pdq, "created_at": now,
-            "expires_at": None if file.expires_in_s is None else now + file.expires_in_s,
+            "expires_at": None if file.expires_in_s is None else now + file.expires_in_s, **about,
         }  # fmt: skip
         return _file(connection.execute(tables.files.insert().returning(tables.files), row).one())
 
@@ -297,4 +290,4 @@ class StoredFiles:
 
 
 def _file(row: Row) -> StoredFile:
-    return StoredFile(**{name: value for name, value in row._mapping.items() if name != "number"})
+    return StoredFile(**{name: value for name, value in row._mapping.items() if name not in UNSHOWN})

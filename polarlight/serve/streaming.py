@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from .errors import problem_of
 from .image_answers import answer_body
 from .image_orders import image_answer
-from .jobs import Job
+from .job_rows import Job
 from .service import Service
 
 log = logging.getLogger("polarlight.serve.streaming")

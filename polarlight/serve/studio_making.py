@@ -4,7 +4,10 @@ One WebSocket a page carries any number of requests. The page says how many tile
 is drawn that nobody scrolls to. A tile is one job of the service: gate, price, mark and signature are the same as at every door.
 
     page    {type: start, request, prompt, ..., count, allowed}  {type: allow, request, tiles}  {type: stop, request}
-    server  {type: begun | draft | made | failed, request, slot, ...}  {type: ended, request, reason, message}
+    server  {type: begun | draft | made | failed, request, slot, ...}  {type: ended, request, reason, message, consent}
+
+`consent` is there, and true, where the request was refused for want of the consent of a person shown: asked again with
+`subject_consent` it may pass.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from polarlight.base.errors import UserError
+from polarlight.infer.policy import CONSENT, Refused
 
 from .accounts import Key
 from .errors import Problem, problem_of
@@ -50,6 +54,7 @@ class Making:
     made: int = 0
     failures: int = 0
     problem: Problem | None = None
+    wants_consent: bool = False
     room: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def run(self) -> None:
@@ -62,10 +67,10 @@ class Making:
             self.problem = problem_of(error)
             if self.problem.status == 500:
                 log.exception("a request of the studio failed")
-        failed = self.problem is not None and (self.made == 0 or self.failures >= FAILURES)
-        ending = (
-            {"reason": "failed", "message": self.problem.sentence} if failed and self.problem else {"reason": "done"}
-        )
+        ending: dict[str, Any] = {"reason": "done"}
+        if self.problem is not None and (self.made == 0 or self.failures >= FAILURES):
+            ending = {"reason": "failed", "message": self.problem.sentence}
+            ending |= {"consent": True} if self.wants_consent else {}
         await self._say("ended", **ending)
 
     async def allow(self, tiles: int) -> None:
@@ -98,6 +103,7 @@ class Making:
                 self.failures, self.made = 0, self.made + 1
             except Exception as error:
                 self.failures, self.problem = self.failures + 1, problem_of(error)
+                self.wants_consent = isinstance(error, Refused) and error.rule == CONSENT
                 await self._say("failed", slot=slot, message=self.problem.sentence)
                 await self.allow(self.allowed)  # those who wait for room look again
 

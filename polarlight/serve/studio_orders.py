@@ -21,7 +21,7 @@ from .errors import Problem
 from .gallery import Gallery, NewTile, Tile
 from .image_orders import ImageOrder, image_answer, problem_of_job, submit_images
 from .inputs import GivenPicture, from_data_uri, read_mask
-from .jobs import Job
+from .job_rows import Job
 from .service import Caller, Service
 from .storage import Storage
 from .video_orders import VideoOrder, submit_video
@@ -56,6 +56,7 @@ class Start(BaseModel):
     seed: int = Field(ge=0, lt=SEEDS)
     count: int | None = Field(default=None, ge=1, le=64)
     allowed: int = Field(ge=0, le=1_000_000)
+    subject_consent: bool = False
 
 
 def varies_by(model: ModelInfo) -> str:
@@ -178,6 +179,7 @@ def _image(start: Start, info: ModelInfo, pictures: tuple[GivenPicture, ...]) ->
         quality=quality_of(info, start.mode or info.modes[0]), negative_prompt=start.negative_prompt or None,
         pictures=pictures, mask=mask, previews=PREVIEWS if info.previews else 0,
         mask_pixels=None if mask is None else read_mask(mask, *pictures[0].pixels.shape[:2]),
+        subject_consent=start.subject_consent,
     )  # fmt: skip
 
 
@@ -185,6 +187,7 @@ def _video(start: Start, pictures: tuple[GivenPicture, ...]) -> VideoOrder:
     return VideoOrder(
         prompt=start.prompt, seconds=start.seconds, size=start.aspect,
         negative_prompt=start.negative_prompt or None, first=pictures[0] if pictures else None,
+        subject_consent=start.subject_consent,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Depends, Query, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse, JSONResponse
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
@@ -111,11 +111,6 @@ async def signed_in(request: Request) -> Studio:
 
 
 Signed = Annotated[Studio, Depends(signed_in)]
-
-
-def install(app: FastAPI) -> None:
-    """Put the studio into an application whose `state.service` is the service."""
-    app.include_router(router)
 
 
 @router.get("/")

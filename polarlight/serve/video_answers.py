@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from .image_answers import file_output
-from .jobs import Job, NoSuchJob
+from .job_rows import Job, NoSuchJob
 from .schemas.videos import VideoBody, VideoError, VideoFile, VideoStatus
 from .service import Service
 from .stored_files import StoredFile
@@ -93,7 +93,7 @@ async def video_status(service: Service, job: Job) -> VideoStatus:
     if file is not None:
         url = (await service.public_url(file))[0]
         if storage := job.body["storage"]:
-            kept = await file_output(service, file, storage)
+            kept = await asyncio.to_thread(file_output, service, file, storage)
     clip = VideoFile(
         url=url, duration=round(job.result["seconds"]), respect_moderation=job.result["allowed"], file_output=kept
     )  # fmt: skip

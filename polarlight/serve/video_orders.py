@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from polarlight.infer.engine import ModelInfo, VideoTask
-from polarlight.infer.policy import GateRequest, Upload
+from polarlight.infer.policy import GateRequest, task_request
+from polarlight.media.clips import clip_facts, sample_frames
 
-from .clip_frames import clip_length, sample_frames
 from .inputs import GivenPicture, store_input
-from .jobs import Job
+from .job_rows import Job
 from .service import Admission, Caller, Service
 from .storage import Storage
 
@@ -65,11 +65,9 @@ def video_task(order: VideoOrder, seed: int) -> VideoTask:
 
 def video_gate_request(order: VideoOrder, door: str, key_id: str) -> GateRequest:
     """An order as the gate judges it."""
-    uploads = [Upload(pixels=each.pixels, content=each.content) for each in order.pictures]
-    uploads += [Upload(pixels=frame, content=order.source) for frame in order.frames]
-    return GateRequest(
-        task=video_task(order, 0).gate_task, prompt=order.prompt, entry_point=door, key_id=key_id,
-        pictures=tuple(uploads), subject_consent=order.subject_consent,
+    return task_request(
+        video_task(order, 0), entry_point=door, key_id=key_id, files=tuple(each.content for each in order.pictures),
+        frames=order.frames, subject_consent=order.subject_consent,
     )  # fmt: skip
 
 
@@ -106,9 +104,10 @@ async def submit_video(service: Service, admission: Admission, order: VideoOrder
 async def prepare_video(service: Service, admission: Admission, order: VideoOrder) -> tuple[int, dict[str, Any]]:
     """The price and the job's body of an order, after the engine and the gate agreed to it."""
     caller, model, info = admission.caller, admission.model, admission.engine.info
+    order = replace(order, subject_consent=order.subject_consent or caller.subject_consent)
     info.check(video_task(order, 0))
     size = made_size(order, info)
-    length = 0.0 if order.source is None else (await asyncio.to_thread(clip_length, order.source))[0]
+    length = 0.0 if order.source is None else (await asyncio.to_thread(clip_facts, order.source)).seconds
     ticks = service.state.prices.video(
         model, seconds=length if order.task == "edit" else order.seconds, resolution=resolution_of(*size),
         inputs=len(order.pictures), input_seconds=round(length, 3),

@@ -9,11 +9,11 @@ from typing import Any
 from polarlight.infer.engine import Done, Preview, VideoResult
 from polarlight.media.grid import contact_sheet
 from polarlight.media.pictures import encode_picture
+from polarlight.media.sealing import mark_of
 
 from .image_work import seed_of, stored_as, submit_when_free
 from .inputs import GivenPicture
-from .jobs import Job
-from .permits import ClipPermit
+from .job_rows import Job
 from .service import Service
 from .stored_files import NewFile
 from .video_orders import VideoOrder, video_gate_request, video_task, with_source
@@ -32,9 +32,7 @@ async def make_video(service: Service, work: Work, show: Callable[[Shown], None]
     task = video_task(order, seed_of(job.id) if order.seed is None else order.seed)
     permit = await asyncio.to_thread(service.gate.check, video_gate_request(order, job.body["door"], job.key_id))
     clip = None
-    async with await submit_when_free(
-        engine, task, ClipPermit(permit=permit, frames=order.frames), job.key_id
-    ) as ticket:
+    async with await submit_when_free(engine, task, permit, job.key_id) as ticket:
         work.tickets.append(ticket)
         async for event in ticket:
             if isinstance(event, Preview):
@@ -50,12 +48,13 @@ async def make_video(service: Service, work: Work, show: Callable[[Shown], None]
         **clip.metadata,
     }
     parent = order.source or (order.pictures[0].content if order.pictures else None)
+    trace = f"{job.id}/0"
     sealed, frames = await asyncio.to_thread(
-        service.outputs.seal_clip, clip, about, permit=permit, parent=parent
+        service.outputs.seal_clip, clip, about, permit=permit, trace=trace, parent=parent
     )  # fmt: skip
     facts = {
         "allowed": sealed.allowed, "message": sealed.message, "seconds": clip.seconds, "width": clip.size[0],
-        "height": clip.size[1], "seed": clip.seed,
+        "height": clip.size[1], "seed": clip.seed, "mark": mark_of(trace),
     }  # fmt: skip
     if not sealed.allowed:
         return Finished(files=[], result=facts, cost_ticks=job.reserved_ticks if service.options.bill_moderated else 0)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from .jobs import Job
+from .job_rows import Job
 from .service import Service
 
 
@@ -20,7 +20,7 @@ async def until_ended(request: Request, service: Service, job: Job, *, keep: boo
     Raises:
         ClientDisconnect: the client is gone.
     """
-    waiting = asyncio.create_task(_last(service, job))
+    waiting = asyncio.create_task(ended_job(service, job))
     leaving = asyncio.create_task(_disconnected(request))
     try:
         await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -36,8 +36,12 @@ async def until_ended(request: Request, service: Service, job: Job, *, keep: boo
                 await task
 
 
-async def _last(service: Service, job: Job) -> Job:
-    """The end of a job, previews unseen."""
+async def ended_job(service: Service, job: Job) -> Job:
+    """The ended job, previews unseen. Cancelling this leaves the job as it is.
+
+    Raises:
+        NoSuchJob: it was deleted meanwhile.
+    """
     async for event in service.workers.follow(job):
         if isinstance(event, Job):
             return event

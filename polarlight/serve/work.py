@@ -1,25 +1,29 @@
 """Workers: they claim jobs, run them on the engines, and end them, while whoever waits can watch.
 
-A job may be taken up by any process on the same state. Previews are seen only by who watches in the same process; how a job
-ended is seen by all.
+A job may be taken up by any process on the same state that has its model. Previews are seen only by who watches in the same
+process; how a job ended is seen by all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from sqlalchemy.exc import OperationalError
 
 from polarlight.base.errors import UserError
 from polarlight.infer.engine import Cancelled, EngineClosed, Ticket
 from polarlight.infer.policy import Refused
 
-from .jobs import Job, LeaseLost, NoSuchJob
+from .job_rows import Job, LeaseLost, NoSuchJob
 from .metrics import Metrics
+from .objects import StoreUnavailable
 from .options import Options
 from .outputs import Sealed
 from .state import State
@@ -28,6 +32,7 @@ from .stored_files import NewFile
 log = logging.getLogger("polarlight.serve.work")
 POLL_S = 0.5  # an idle worker asks this often; a job that this process accepted wakes it at once
 TIDY_S = 60.0
+SWEEP_S = 86_400.0  # a sweep lists the whole object store; the first follows a start, which may have followed a crash
 Result = TypeVar("Result")
 
 
@@ -82,16 +87,29 @@ Maker = Callable[[Work, Callable[[Shown], None]], Awaitable[Finished]]
 
 
 class Workers:
-    """The workers of one process. `makers`: kind of job -> the function that does it."""
+    """The workers of one process.
 
-    def __init__(self, state: State, makers: dict[str, Maker], metrics: Metrics, options: Options) -> None:
+    `makers`: kind of job -> the function that does it; `models`: the names of the models there are, asked before each claim,
+    None where the process has them all.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        makers: dict[str, Maker],
+        metrics: Metrics,
+        options: Options,
+        models: Callable[[], Sequence[str]] | None = None,
+    ) -> None:
         self.state, self.makers, self.metrics, self.options = state, makers, metrics, options
+        self.models = models
         self.name = f"worker-{uuid.uuid4().hex[:12]}"
         self._works: dict[str, Work] = {}
-        self._watchers: dict[str, list[asyncio.Queue[Shown | None]]] = {}
+        self._watchers: dict[str, list[asyncio.Queue[Shown | Job | None]]] = {}
         self._wake, self._stopping = asyncio.Event(), False
         self._loops: list[asyncio.Task[None]] = []
         self._errands: set[asyncio.Task[Any]] = set()
+        self._entering: set[asyncio.Task[Job]] = set()
 
     def start(self) -> None:
         """Begin to claim jobs."""
@@ -101,15 +119,44 @@ class Workers:
         """Claim nothing more, let jobs under way end within `limit_s`, and give the others back to the queue."""
         self._stopping = True
         self._wake.set()
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._loops:
+            claiming, tidying = self._loops
+            tidying.cancel()
+            # a claim or an order under way may bring one more job, which must not be lost
+            await asyncio.wait([claiming, *self._entering], timeout=limit_s)
+            claiming.cancel()
+            await asyncio.gather(claiming, tidying, return_exceptions=True)
         running = [work.task for work in self._works.values() if work.task is not None]
         if running:
             await asyncio.wait(running, timeout=limit_s)
         for work in list(self._works.values()):
             work.stop()
         await asyncio.gather(*running, *self._errands, return_exceptions=True)
+
+    async def enter(self, submit: Callable[[str, str | None], Job]) -> Job:
+        """Have a job submitted; where none waits and this process has room for it, the work on it begins at once.
+
+        submit: is given the job's id and the worker that takes it (None: it stays in the queue); it runs in a thread. What it
+            raises goes on as it is. It is done to its end also where this is cancelled.
+        """
+        takes = bool(self._loops) and not self._stopping and self._room() > 0
+        entering = asyncio.create_task(self._enter(submit, takes))
+        self._entering.add(entering)
+        entering.add_done_callback(self._entering.discard)
+        return await asyncio.shield(entering)
+
+    async def _enter(self, submit: Callable[[str, str | None], Job], takes: bool) -> Job:
+        job_id = str(uuid.uuid4())
+        job = await asyncio.to_thread(submit, job_id, self.name if takes else None)
+        if job.id == job_id and job.worker == self.name:
+            self._begin(job)
+        else:
+            self.wake()
+        return job
+
+    def _room(self) -> int:
+        """How many more jobs this process would work on; those that are being submitted count."""
+        return self.options.together - len(self._works) - len(self._entering)
 
     def wake(self) -> None:
         """Look for jobs now."""
@@ -125,20 +172,26 @@ class Workers:
         Raises:
             NoSuchJob: it was deleted meanwhile.
         """
-        news: asyncio.Queue[Shown | None] = asyncio.Queue()
-        for shown in self._works[job.id].shown if job.id in self._works else ():
+        news: asyncio.Queue[Shown | Job | None] = asyncio.Queue()
+        work = self._works.get(job.id)
+        for shown in work.shown if work is not None else ():
             news.put_nowait(shown)
         self._watchers.setdefault(job.id, []).append(news)
         try:
-            self.wake()
-            while not (job := await asyncio.to_thread(self.state.jobs.get, job.id)).ended:
+            if work is None:  # it waits, runs elsewhere, or has ended
+                self.wake()
+                job = await asyncio.to_thread(self.state.jobs.get, job.id)
+            while not job.ended:
+                event = None
                 with suppress(TimeoutError):
-                    event = await asyncio.wait_for(news.get(), POLL_S)
-                    while event is not None:
-                        yield event
-                        event = None if news.empty() else news.get_nowait()
+                    async with asyncio.timeout(POLL_S):
+                        event = await news.get()
+                if isinstance(event, Shown):
+                    yield event
+                else:
+                    job = event or await asyncio.to_thread(self.state.jobs.get, job.id)
             while not news.empty():
-                if (late := news.get_nowait()) is not None:
+                if isinstance(late := news.get_nowait(), Shown):
                     yield late
             yield job
         finally:
@@ -173,39 +226,51 @@ class Workers:
         while not self._stopping:
             job = None
             self._wake.clear()
-            if len(self._works) < self.options.together:
+            if self._room() > 0:
+                able = {"kinds": tuple(self.makers), "models": self.models() if self.models else None}
                 try:
-                    job = await asyncio.to_thread(self.state.jobs.claim, self.name, kinds=tuple(self.makers))
+                    job = await asyncio.to_thread(self.state.jobs.claim, self.name, **able)
                 except Exception:  # the database is away for a moment; the queue is still there when it is back
                     log.exception("cannot claim a job")
             if job is None:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), POLL_S)
             else:
-                work = Work(job=job)
-                self._works[job.id] = work
-                work.task = asyncio.create_task(self._run(work))
+                self.dismiss(job.id)  # this process was silent too long, and takes its own lost job again
+                self._begin(job)
+
+    def _begin(self, job: Job) -> None:
+        """Work on a job that this process holds."""
+        work = Work(job=job)
+        self._works[job.id] = work
+        work.task = asyncio.create_task(self._run(work))
 
     async def _keep_tidy(self) -> None:
+        next_sweep = time.monotonic()
         while True:
             await asyncio.sleep(TIDY_S)
             try:
                 await asyncio.to_thread(self.state.tidy)
+                if time.monotonic() >= next_sweep:
+                    await asyncio.to_thread(self.state.files.contents.sweep, stopped=lambda: self._stopping)
+                    next_sweep = time.monotonic() + SWEEP_S
             except Exception:
                 log.exception("housekeeping failed")
 
     async def _run(self, work: Work) -> None:
         """Do one job to its end, whatever that is."""
         beats = asyncio.create_task(self._beat(work))
-        jobs, outcome = self.state.jobs, "lost"
+        jobs, outcome, ended = self.state.jobs, "lost", None
         try:
             finished = await self.makers[work.job.kind](work, lambda shown: self._show(work, shown))
             made = {"files": finished.files, "result": finished.result, "cost_ticks": finished.cost_ticks}
-            await to_its_end(asyncio.to_thread(jobs.finish, work.job, **made))
+            ended = await to_its_end(asyncio.to_thread(jobs.finish, work.job, **made))
             self.metrics.charged(work.job.model, finished.cost_ticks)
             outcome = "done"
         except LeaseLost:
             log.info("the job %s was cancelled or lost", work.job.id)
+        except OperationalError:  # when the lease ends, the job is done again; it is not the job that failed
+            log.exception("the database was away when the job %s ended", work.job.id)
         except asyncio.CancelledError:
             outcome = await self._given_back(work)
         except Exception as error:
@@ -215,10 +280,13 @@ class Workers:
             beats.cancel()
             for ticket in work.tickets:
                 ticket.cancel()
-            del self._works[work.job.id]
+            full = self._room() <= 0
+            if self._works.get(work.job.id) is work:
+                del self._works[work.job.id]
             self.metrics.ended(work.job.kind, outcome)
-            self._tell(work.job.id, None)
-            self.wake()
+            self._tell(work.job.id, ended)
+            if full:  # else whatever waited was taken already
+                self.wake()
 
     async def _given_back(self, work: Work) -> str:
         """A job that was stopped: back to the queue, unless it was cancelled for good."""
@@ -253,7 +321,8 @@ class Workers:
         work.shown.append(shown)
         self._tell(work.job.id, shown)
 
-    def _tell(self, job_id: str, news: Shown | None) -> None:
+    def _tell(self, job_id: str, news: Shown | Job | None) -> None:
+        """Let those who watch a job know: a preview, how it ended, or that there is news in the database."""
         for queue in self._watchers.get(job_id, ()):
             queue.put_nowait(news)
 
@@ -276,6 +345,8 @@ def failure_of(error: Exception) -> JobFailed:
         return JobFailed(codes.get(error.code, "service_unavailable"), str(error))
     if isinstance(error, EngineClosed):
         return JobFailed("service_unavailable", "The model is not running.")
+    if isinstance(error, StoreUnavailable):
+        return JobFailed("service_unavailable", str(error))
     if isinstance(error, UserError):
         return JobFailed("invalid_argument", str(error))
     return JobFailed("internal_error", "Something went wrong while the job was done.")

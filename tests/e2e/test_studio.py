@@ -22,7 +22,6 @@ from polarlight.serve.server import make_server
 from polarlight.serve.service import Service
 from polarlight.serve.settings import Settings
 from polarlight.serve.stored_files import NewFile
-from polarlight.serve.studio_routes import install
 from polarlight.serve.studio_tables import tiles
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
@@ -53,7 +52,6 @@ class Running:
         assert made is not None
         self.owner, self.secret = made.key, made.secret
         self.server = make_server(self.service, "127.0.0.1", 0)
-        install(self.server.config.app)
         self.thread = threading.Thread(target=self.server.run)
 
     def start(self) -> None:
@@ -257,6 +255,46 @@ def test_a_refused_prompt_says_why_in_one_sentence(page: Page) -> None:
     expect(page.get_by_role("alert")).to_contain_text("Shorten it")
 
 
+def test_an_edit_of_a_person_asks_for_consent_and_goes_on_with_it(page: Page, server: Running) -> None:
+    bare = io.BytesIO()
+    Image.fromarray(scenery("a", 1, 128, 128)).save(bare, "PNG")
+    drop(page, bare.getvalue())
+    page.get_by_role("button", name="Start from this picture").press("Enter")
+    expect(page.locator(".reference")).to_have_count(1)
+    page.fill("#prompt", "make her smile")
+    page.press("#prompt", "Enter")
+    question = page.get_by_role("dialog", name="Consent")
+    expect(question).to_have_accessible_description(re.compile("that person's consent"))
+    box = question.get_by_role("checkbox", name="I have the consent of the person shown.")
+    expect(box).to_be_focused()
+    expect(box).not_to_be_checked()
+    expect(box).to_have_accessible_description("What you state is written down with this request.")
+    page.keyboard.press("Enter")  # without the tick nothing is stated
+    expect(question).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("alert")).to_contain_text("needs that person's consent")
+    assert not server.engine.tasks
+    page.press("#prompt", "Enter")
+    expect(box).to_be_focused()
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    expect(page.locator(DONE)).to_have_count(2)
+    asked = [one for one in server.service.gate.audit.records() if one["event"] == "check"]
+    refused = [one["subject_consent"] for one in asked if one["rule"] == "consent"]
+    assert set(refused) == {False}
+    assert {one["subject_consent"] for one in asked if one["decision"] == "allowed"} == {True}
+
+
+def test_consent_is_asked_for_beside_the_stream_too(page: Page, server: Running) -> None:
+    draw(page, "a woman by a lake")
+    page.locator(DONE).first.hover()
+    page.locator(DONE).first.get_by_role("button", name="More like this").click()
+    page.get_by_role("checkbox", name="I have the consent").check()
+    page.get_by_role("button", name="Continue").click()
+    expect(page.locator(DONE)).to_have_count(8)
+    expect(page.locator(".tile:visible")).to_have_count(8)
+
+
 def test_more_and_less_change_the_stream(page: Page) -> None:
     draw(page, "a lake")
     page.locator(DONE).first.hover()
@@ -338,6 +376,13 @@ def test_no_serious_finding_of_axe(open_page: Callable[..., Page], width: int, s
     page.locator(DONE).first.click()
     expect(page.locator("dialog.viewer .family")).not_to_contain_text("Looking")
     assert findings() == []
+    page.keyboard.press("e")
+    page.keyboard.press("Enter")
+    page.fill("#prompt", "make her smile")
+    page.press("#prompt", "Enter")
+    page.get_by_role("dialog", name="Consent").wait_for()
+    assert findings() == []
     page.keyboard.press("Escape")
+    page.locator("#prompt").blur()
     page.keyboard.press("?")
     assert findings() == []

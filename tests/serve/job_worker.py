@@ -13,7 +13,7 @@ from pathlib import Path
 
 import alembic.command  # noqa: F401  (imported before the fork, as is everything below)
 
-from polarlight.serve.jobs import Job, LeaseLost
+from polarlight.serve.job_rows import Job, LeaseLost
 from polarlight.serve.settings import Limits, Settings
 from polarlight.serve.state import State
 from polarlight.serve.stored_files import NewFile

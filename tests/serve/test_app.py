@@ -72,13 +72,10 @@ async def test_unknown_paths_and_wrong_methods_are_answered_in_shape(house: Hous
     [(b"{", "application/json", 400), (b"[]", "application/json", 400), (b"{}", "text/plain", 415),
      (b"[" * 100_000, "application/json", 400), (b"\xff", "application/json", 400), (b"", "application/json", 400)],
 )  # fmt: skip
-def test_a_body_that_is_not_a_json_object_is_refused(body, kind, status, tmp_path, migrated_file) -> None:
-    @in_house()
-    async def check(house: House) -> None:
-        answer = await house.client.post("/v1/images/generations", content=body, headers={"content-type": kind})
-        assert answer.status_code == status
-
-    check(tmp_path, migrated_file)
+@in_house()
+async def test_a_body_that_is_not_a_json_object_is_refused(house: House, body, kind, status) -> None:
+    answer = await house.client.post("/v1/images/generations", content=body, headers={"content-type": kind})
+    assert answer.status_code == status
 
 
 @in_house()
@@ -162,15 +159,12 @@ async def test_a_client_that_is_silent_in_the_middle_of_its_body_is_let_go(house
     [b"not a picture", b"\x89PNG\r\n\x1a\n" + bytes(50), b"GIF89a" + bytes(50), b"<svg/>", b""],
     ids=["text", "cut off", "gif", "svg", "empty"],
 )
-def test_what_is_no_picture_is_refused_as_an_input(content: bytes, tmp_path, migrated_file) -> None:
-    @in_house()
-    async def check(house: House) -> None:
-        files = {"image": ("in.png", content, "image/png")}
-        answer = await house.client.post("/v1/images/edits", data={"prompt": "x"}, files=files)
-        assert answer.status_code == 400
-        assert "Traceback" not in answer.text
-
-    check(tmp_path, migrated_file)
+@in_house()
+async def test_what_is_no_picture_is_refused_as_an_input(house: House, content: bytes) -> None:
+    files = {"image": ("in.png", content, "image/png")}
+    answer = await house.client.post("/v1/images/edits", data={"prompt": "x"}, files=files)
+    assert answer.status_code == 400
+    assert "Traceback" not in answer.text
 
 
 @in_house()
@@ -189,30 +183,24 @@ async def test_a_decompression_bomb_is_refused_before_it_unpacks(house: House) -
 
 
 @pytest.mark.parametrize("path", ["/public/..%2f..%2fpolarlight.db", "/public/x.png", "/v1/files/..%2f..%2fx/content"])
-def test_a_path_that_climbs_finds_nothing(path: str, tmp_path, migrated_file) -> None:
-    @in_house()
-    async def check(house: House) -> None:
-        assert (await house.client.get(path)).status_code == 404
-
-    check(tmp_path, migrated_file)
+@in_house()
+async def test_a_path_that_climbs_finds_nothing(house: House, path: str) -> None:
+    assert (await house.client.get(path)).status_code == 404
 
 
-def test_one_line_of_json_is_logged_for_each_request(tmp_path, migrated_file, caplog) -> None:
-    @in_house()
-    async def check(house: House) -> None:
-        with caplog.at_level(logging.INFO, "polarlight.serve.requests"):
-            await house.client.post(
-                "/v1/images/edits", data={"prompt": "secret words"}, files={"image": ("a", picture_file())}
-            )
-        line = json.loads(caplog.records[-1].message)
-        assert (line["status"], line["path"], line["key"]) == (200, "/v1/images/edits", house.key.id)
-        assert "secret words" not in caplog.text
-        with caplog.at_level(logging.INFO, "polarlight.serve.requests"):
-            await house.client.get("/public/abcdefg.png")
-        assert "abcdefg" not in caplog.records[-1].message
-        assert house.secret not in caplog.text
-
-    check(tmp_path, migrated_file)
+@in_house()
+async def test_one_line_of_json_is_logged_for_each_request(house: House, caplog) -> None:
+    with caplog.at_level(logging.INFO, "polarlight.serve.requests"):
+        await house.client.post(
+            "/v1/images/edits", data={"prompt": "secret words"}, files={"image": ("a", picture_file())}
+        )
+    line = json.loads(caplog.records[-1].message)
+    assert (line["status"], line["path"], line["key"]) == (200, "/v1/images/edits", house.key.id)
+    assert "secret words" not in caplog.text
+    with caplog.at_level(logging.INFO, "polarlight.serve.requests"):
+        await house.client.get("/public/abcdefg.png")
+    assert "abcdefg" not in caplog.records[-1].message
+    assert house.secret not in caplog.text
 
 
 def test_other_doors_open_after_the_service_and_close_before_it(tmp_path, migrated_file) -> None:

@@ -1,10 +1,12 @@
 """Batches: counters over jobs."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from polarlight.base.errors import UserError
 from polarlight.serve.batches import BatchRequest, NoSuchBatch
-from polarlight.serve.jobs import IdempotencyConflict
+from polarlight.serve.idempotency import IdempotencyConflict
 from polarlight.serve.ledger import CreditsUsedUp
 from polarlight.serve.state import State
 
@@ -99,6 +101,45 @@ def test_another_key_sees_no_batch(state: State, key_id: str) -> None:
         with pytest.raises(NoSuchBatch):
             call(batch.id, other)
     assert state.batches.page(other) == []
+
+
+def test_a_batch_sent_twice_under_one_idempotency_key_is_one_batch_with_its_requests_once(
+    state: State, key_id: str
+) -> None:
+    sent = {"input_file_id": "file-a", "requests": [request("a"), request("b")], "idempotency_key": "once"}
+    first = state.batches.create(key_id, "foxes", **sent)
+    assert first.requests == 2
+    assert state.batches.create(key_id, "foxes", **sent) == first
+    assert state.batches.opened_before(key_id, "foxes", "file-a", "once") == first
+    assert state.batches.opened_before(key_id, "foxes", "file-a", "another") is None
+    other = state.keys.create("b").key.id
+    assert state.batches.create(other, "foxes", idempotency_key="once").id != first.id
+    assert (len(state.batches.page(key_id)), state.ledger.balance(key_id)) == (1, 80)
+
+
+@pytest.mark.parametrize("changed", [{"name": "wolves"}, {"input_file_id": "file-b"}])
+def test_another_batch_under_the_same_idempotency_key_is_a_conflict(state: State, key_id: str, changed: dict) -> None:
+    sent = {"name": "foxes", "input_file_id": "file-a", "idempotency_key": "once"}
+    state.batches.create(key_id, **sent)
+    with pytest.raises(IdempotencyConflict):
+        state.batches.create(key_id, **sent | changed)
+    with pytest.raises(IdempotencyConflict):
+        state.batches.opened_before(key_id, **sent | changed)
+
+
+def test_a_batch_sent_many_times_at_once_is_one(state: State, key_id: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        made = pool.map(lambda _: state.batches.create(key_id, "foxes", idempotency_key="once").id, range(4))
+    assert len(set(made)) == len(state.batches.page(key_id)) == 1
+
+
+def test_a_batch_that_cannot_be_paid_for_is_not_opened_and_its_idempotency_key_stays_free(
+    state: State, key_id: str
+) -> None:
+    with pytest.raises(CreditsUsedUp):
+        state.batches.create(key_id, "dear", requests=[request(str(n)) for n in range(11)], idempotency_key="once")
+    assert (state.batches.page(key_id), state.ledger.balance(key_id)) == ([], 100)
+    assert state.batches.create(key_id, "cheap", idempotency_key="once").name == "cheap"
 
 
 def test_batches_are_listed_newest_first(state: State, key_id: str) -> None:

@@ -1,12 +1,15 @@
 """Databases by URL, and transactions that are alone when they write."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from polarlight.base.errors import UserError
+from polarlight.serve import database
 from polarlight.serve.database import Database
 from polarlight.serve.state import State
 
@@ -61,3 +64,28 @@ def test_reading_waits_for_no_writer(state: State) -> None:
         reader.join(timeout=10)
         assert balances == [0]
     assert state.ledger.balance(key_id) == 5
+
+
+def test_threads_of_a_process_write_in_turn_and_none_finds_sqlite_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "LOCK_WAIT_S", 0.0)
+    impatient = Database(f"sqlite:///{tmp_path / 'state.db'}")  # SQLite itself would not wait
+    monkeypatch.setattr(database, "LOCK_WAIT_S", 60.0)
+    began = threading.Event()
+
+    def second() -> None:
+        began.set()
+        with impatient.write():
+            order.append("second")
+
+    order: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        with impatient.write():
+            waiting = pool.submit(second)
+            began.wait()
+            time.sleep(0.05)
+            order.append("first")
+        waiting.result()
+    assert order == ["first", "second"]
+    impatient.close()

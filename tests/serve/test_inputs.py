@@ -1,5 +1,6 @@
 """Pictures that come in."""
 
+import asyncio
 import io
 
 import numpy as np
@@ -8,8 +9,10 @@ from PIL import Image
 from service_doors import mask_file, picture_file
 
 from polarlight.base.errors import UserError
-from polarlight.serve.inputs import GivenPicture, read_mask, store_input
+from polarlight.serve.inputs import GivenPicture, read_mask, read_reference, store_input
+from polarlight.serve.options import Options
 from polarlight.serve.state import State
+from polarlight.serve.stored_files import NewFile
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
@@ -47,3 +50,14 @@ def test_equal_inputs_are_kept_once_and_for_longer_than_their_job_can_wait(state
     files = state.files.page(key.id)
     assert {file.purpose for file in files} == {"input"}
     assert files[0].expires_at - files[0].created_at > state.settings.limits.wait_s
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_an_address_that_the_service_itself_gave_out_is_read_from_its_files(state: State) -> None:
+    key = state.keys.create("a").key
+    file = state.files.add(key.id, NewFile(filename="a.png", content=picture_file(), content_type="image/png"))
+    address = f"{state.settings.public_url}/public/{state.files.publish(file.id).public_token}.png"
+    assert asyncio.run(read_reference(state, Options(), "another key", address)) == picture_file()
+    state.files.unpublish(file.id)
+    with pytest.raises(UserError, match="its time is over"):
+        asyncio.run(read_reference(state, Options(), key.id, address))

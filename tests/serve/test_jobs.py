@@ -3,12 +3,17 @@
 import threading
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import StatementError
 
-from polarlight.serve.jobs import FINAL, IdempotencyConflict, Job, LeaseLost, NoSuchJob
+from polarlight.serve import tables
+from polarlight.serve.idempotency import IdempotencyConflict
+from polarlight.serve.job_rows import FINAL, Job, LeaseLost, NoSuchJob
+from polarlight.serve.jobs import Jobs
 from polarlight.serve.ledger import CreditsUsedUp
+from polarlight.serve.objects import Objects
 from polarlight.serve.state import State
-from polarlight.serve.stored_files import NewFile
+from polarlight.serve.stored_files import NewFile, StoredFile, StoredFiles
 
 START = 1000
 
@@ -127,6 +132,12 @@ def test_a_worker_takes_only_the_kinds_it_can_do(state: State, key_id: str) -> N
     submit(state, key_id)
     assert state.jobs.claim("w", kinds=["video"]) is None
     assert claim(state, kinds=["video", "image"]).kind == "image"
+
+
+def test_a_worker_takes_only_jobs_for_the_models_it_has(state: State, key_id: str) -> None:
+    submit(state, key_id)
+    assert state.jobs.claim("w", models=["other"]) is state.jobs.claim("w", models=[]) is None
+    assert claim(state, models=["other", "polarlight-image"]).model == "polarlight-image"
 
 
 def test_a_silent_workers_job_goes_to_another_and_its_late_words_do_not_count(
@@ -309,3 +320,113 @@ def test_the_count_of_waiting_and_unfinished_jobs_follows_them(state: State, key
     claim(state)
     assert (state.jobs.waiting(), state.jobs.unfinished()) == (1, 2)
     assert {job.state in FINAL for job in state.jobs.page(key_id)} == {True, False}
+
+
+class SlowStore(Objects):
+    """A store whose second answer to whether it has something takes its time; the first comes with the upload."""
+
+    def exists(self, key: str) -> bool:
+        found = super().exists(key)
+        self.answers += 1
+        if self.answers == 2:
+            self.asked.set()
+            self.go.wait(10)
+        return found
+
+
+def test_a_store_that_is_slow_when_a_job_ends_holds_up_no_other_writer(state: State, key_id: str) -> None:
+    submit(state, key_id)
+    job, store, submitted = claim(state), SlowStore(state.settings.objects_url), threading.Event()
+    store.answers, store.asked, store.go = 0, threading.Event(), threading.Event()
+    files = StoredFiles(state.database, store, state.jobs.clock)
+    jobs = Jobs(state.database, state.ledger, files, state.settings.limits, state.jobs.clock)
+    ending = threading.Thread(target=lambda: jobs.finish(job, files=[png()]))
+    ending.start()
+    assert store.asked.wait(10)
+
+    def write() -> None:
+        submit(state, key_id, seed=2)
+        submitted.set()
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    in_time = submitted.wait(5)
+    store.go.set()
+    ending.join()
+    writing.join()
+    assert in_time
+    assert state.objects.get(state.files.of_job(job.id)[0].object_key) == b"picture"
+
+
+class SlowlyListed(StoredFiles):
+    """Files whose list takes its time: `listed` says that it was read, `go` lets it be used."""
+
+    def of_job(self, job_id: str) -> list[StoredFile]:
+        files = super().of_job(job_id)
+        self.listed.set()
+        self.go.wait(10)
+        return files
+
+
+def test_deleting_a_job_while_it_is_forgotten_waits_for_its_turn(state: State, key_id: str) -> None:
+    submit(state, key_id)
+    done = state.jobs.finish(claim(state), files=[png()])
+    files = SlowlyListed(state.database, state.objects, state.jobs.clock)
+    files.listed, files.go = threading.Event(), threading.Event()
+    jobs, errors = Jobs(state.database, state.ledger, files, state.settings.limits, state.jobs.clock), []
+
+    def delete() -> None:
+        try:
+            jobs.delete(done.id)
+        except Exception as error:
+            errors.append(type(error))
+
+    deleting = threading.Thread(target=delete)
+    deleting.start()
+    files.listed.wait(10)
+    with state.database.write() as connection:  # as purging does: the job first, and by it the rows of its files
+        connection.execute(select(tables.jobs).where(tables.jobs.c.id == done.id).with_for_update())
+        files.go.set()
+        deleting.join(0.5)
+        connection.execute(tables.jobs.delete().where(tables.jobs.c.id == done.id))
+    deleting.join()
+    assert errors == [NoSuchJob]
+
+
+def test_a_job_that_finds_nobody_waiting_is_taken_by_the_worker_that_brings_it(
+    state: State, clock: object, key_id: str
+) -> None:
+    job = state.jobs.submit(key_id, "image", "m", {}, ticks=5, job_id="mine", worker="w")
+    assert (job.id, job.state, job.worker, job.attempts) == ("mine", "running", "w", 1)
+    assert (job.started_at, job.lease_until) == (clock.now, clock.now + state.settings.limits.lease_s)
+    assert state.jobs.claim("other") is None
+    assert state.jobs.finish(job).state == "done"
+
+
+def test_a_job_that_finds_another_waiting_waits_behind_it(state: State, key_id: str) -> None:
+    first = state.jobs.submit(key_id, "image", "m", {}, ticks=5)
+    second = state.jobs.submit(key_id, "image", "m", {}, ticks=5, worker="w")
+    assert (second.state, second.worker, second.attempts) == ("queued", None, 0)
+    assert [state.jobs.claim("w").id for _ in range(2)] == [first.id, second.id]
+
+
+def test_a_job_taken_on_arrival_counts_as_its_keys_turn(state: State, clock: object, key_id: str) -> None:
+    other = state.keys.create("other").key.id
+    state.jobs.submit(key_id, "image", "m", {}, ticks=5, worker="w")
+    clock.now += 1
+    jobs = [state.jobs.submit(each, "image", "m", {}, ticks=5) for each in (key_id, other)]
+    assert state.jobs.claim("w").id == jobs[1].id
+
+
+def test_a_job_taken_on_arrival_goes_to_another_when_its_worker_dies(state: State, clock: object, key_id: str) -> None:
+    job = state.jobs.submit(key_id, "image", "m", {}, ticks=5, worker="dead")
+    clock.now += state.settings.limits.lease_s + 1
+    again = state.jobs.claim("other")
+    assert (again.id, again.worker, again.attempts) == (job.id, "other", 2)
+
+
+def test_a_repeated_request_is_not_taken_a_second_time(state: State, key_id: str) -> None:
+    given = {"ticks": 5, "idempotency_key": "once"}
+    first = state.jobs.submit(key_id, "image", "m", {}, worker="w", job_id="a", **given)
+    again = state.jobs.submit(key_id, "image", "m", {}, worker="v", job_id="b", **given)
+    assert (again.id, again.worker, again.attempts) == (first.id, "w", 1)

@@ -14,7 +14,7 @@ from polarlight.serve import studio_tables, tables
 from polarlight.serve.database import Database
 from polarlight.serve.migrations import migrate
 
-OLDER = ["0001", "0002", "0003"]
+OLDER = ["0001", "0002", "0003", "0004"]
 
 
 def revision_of(database: Database) -> str:
@@ -60,7 +60,7 @@ def test_several_processes_may_start_on_an_empty_database_at_once(empty: Databas
     programs = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(4)]
     answers = [program.communicate("go\n")[0] for program in programs]
     assert answers == ["ready\n"] * 4
-    assert revision_of(empty) == "0004"
+    assert revision_of(empty) == "0005"
 
 
 def test_a_database_of_a_newer_program_is_refused(empty: Database) -> None:

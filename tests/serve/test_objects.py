@@ -1,5 +1,6 @@
 """The object store: a folder, and S3 where its stand-in is installed."""
 
+import errno
 import hashlib
 import os
 import urllib.request
@@ -8,25 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from obstore.exceptions import GenericError
+from service_nursery import free_ports
 
 from polarlight.base.errors import UserError
-from polarlight.serve.objects import CHUNK, ContentTooLarge, Objects
+from polarlight.serve import objects as objects_module
+from polarlight.serve.objects import CHUNK, ContentTooLarge, Objects, StoreUnavailable, streamed
 
 PNG = b"\x89PNG picture"
-
-
-@pytest.fixture(scope="module")
-def s3_address() -> Iterator[str]:
-    """A bucket server of this test module on a free port of this machine."""
-    boto3 = pytest.importorskip("boto3")
-    server_of = pytest.importorskip("moto.server")
-    server = server_of.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    address = "http://{}:{}".format(*server.get_host_and_port())
-    login = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-    boto3.client("s3", endpoint_url=address, **login).create_bucket(Bucket="pictures")
-    yield address
-    server.stop()
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -139,6 +129,72 @@ def test_what_a_dead_writer_left_half_done_is_no_object_and_is_dropped(tmp_path:
     assert objects.drop_leftovers(older_than_s=100) == 0
     assert objects.drop_leftovers(older_than_s=0) == 1
     assert [path.name for path in (tmp_path / key[:2]).iterdir()] == [key[3:]]
+
+
+def test_a_half_file_that_its_writer_finishes_meanwhile_stops_no_clearing_up(tmp_path: Path) -> None:
+    objects = Objects(tmp_path.as_uri())
+    folder = tmp_path / objects.put(PNG, "image/png").key[:2]
+    (folder / ".gone-abc.png").symlink_to("nowhere")  # listed, and not there when it is looked at
+    (folder / ".half-abc.png").write_bytes(PNG[:3])
+    assert objects.drop_leftovers(older_than_s=0) == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_said_without_the_servers_paths_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    objects, write = Objects((tmp_path / "objects").as_uri()), Path.write_bytes
+
+    def half(path: Path, content: bytes) -> int:
+        write(path, content[:3])
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(StoreUnavailable) as error:
+        objects.put(PNG)
+    assert str(error.value) == "The server's disk is full. Try again later."
+    assert os.strerror(number) in caplog.text
+    assert [path for path in (tmp_path / "objects").rglob("*") if path.is_file()] == []
+
+
+def test_a_folder_that_cannot_be_written_is_said_without_the_servers_paths(tmp_path: Path) -> None:
+    objects = Objects((tmp_path / "objects").as_uri())
+    (tmp_path / "objects" / hashlib.sha256(PNG).hexdigest()[:2]).write_text("a file where a folder should be")
+    with pytest.raises(StoreUnavailable) as error:
+        objects.put(PNG)
+    assert str(error.value) == "The file store does not answer. Try again later."
+
+
+USES = {
+    "put": lambda objects, key: objects.put(PNG),
+    "get": lambda objects, key: objects.get(key),
+    "open": lambda objects, key: objects.open(key),
+    "exists": lambda objects, key: objects.exists(key),
+    "delete": lambda objects, key: objects.delete(key),
+    "keys": lambda objects, key: list(objects.keys()),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_bucket_that_does_not_answer_is_said_as_such(monkeypatch: pytest.MonkeyPatch, use: str) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setattr(objects_module, "PATIENCE", {"max_retries": 0})
+    objects = Objects(f"s3://pictures?endpoint=http://127.0.0.1:{free_ports(1)[0]}&region=us-east-1")
+    with pytest.raises(StoreUnavailable, match="The file store does not answer"):
+        USES[use](objects, f"ab/{'ab' * 32}")
+
+
+def test_a_bucket_that_stops_answering_in_the_middle_is_said_as_such() -> None:
+    class Broken:
+        def stream(self, min_chunk_size: int) -> Iterator[bytes]:
+            yield PNG
+            raise GenericError("the line broke")
+
+    parts = streamed(Broken())
+    assert next(parts) == PNG
+    with pytest.raises(StoreUnavailable):
+        next(parts)
 
 
 def test_a_folder_has_no_signed_addresses(tmp_path: Path) -> None:

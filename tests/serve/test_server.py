@@ -7,16 +7,16 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 from service_doors import made_home
+from service_waiting import wait_for
 
 from polarlight.base.errors import UserError
 from polarlight.infer.engine import Engines
-from polarlight.serve.server import open_engines, serve
+from polarlight.serve.server import SWITCH_S, open_engines, serve
 from polarlight.serve.settings import Settings
 from polarlight.serve.state import State
 
@@ -40,14 +40,13 @@ class Process:
         self.secret = secret or self.process.stderr.readline().rpartition(" ")[2].strip()
         self.url = f"http://127.0.0.1:{self.port}"
         self.headers = {"authorization": f"Bearer {self.secret}"}
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            try:
-                httpx.get(f"{self.url}/health")
-                return
-            except httpx.TransportError:
-                time.sleep(0.05)
-        raise AssertionError("the server did not start")
+        wait_for(self.answers, "the server starts")
+
+    def answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health").is_success
+        except httpx.TransportError:
+            return False
 
     def draw(self, **headers: str) -> httpx.Response:
         path = f"{self.url}/v1/images/generations"
@@ -58,13 +57,6 @@ class Process:
         status = self.process.wait(20)
         self.process.stderr.close()
         return status
-
-
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_the_owners_key_is_printed_once_and_a_request_under_way_survives_sigterm(tmp_path, migrated_file) -> None:
@@ -141,3 +133,17 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path, migrated_file) -> None:
 def test_an_alias_of_a_model_that_is_not_loaded_is_refused() -> None:
     with pytest.raises(UserError, match="stands for 'nothing'"):
         open_engines([], {"gpt-image-1": "nothing"})
+
+
+def test_a_server_lets_its_threads_take_turns_quickly(
+    tmp_path: Path, migrated_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_to: list[float] = []
+    monkeypatch.setattr(sys, "setswitchinterval", set_to.append)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UserError, match="Cannot listen"):
+            serve(Settings.at(made_home(tmp_path, migrated_file)), Engines(), port=taken.getsockname()[1])
+    logging.getLogger("polarlight").handlers.clear()
+    assert set_to == [SWITCH_S]

@@ -16,7 +16,7 @@ from polarlight.media.provenance import read_provenance
 from polarlight.serve.errors import Problem
 from polarlight.serve.image_orders import ImageOrder, image_answer, mode_of, submit_images, tier_of
 from polarlight.serve.image_work import numbered, seed_of
-from polarlight.serve.jobs import Job
+from polarlight.serve.job_rows import Job
 from polarlight.serve.options import Options
 from polarlight.serve.service import Caller, Service
 from polarlight.serve.settings import Settings
@@ -24,7 +24,7 @@ from polarlight.serve.stored_files import NewFile
 
 
 def test_a_model_of_the_shipped_kind_draws_through_the_gate_and_is_signed(tmp_path: Path, migrated_file: Path) -> None:
-    card = {"tasks": ["draw"], "hash": "abc"}
+    card = {"tasks": ["draw"], "sizes": [128], "hash": "abc"}
     generator = ImageGenerator(visual_tokenizer(), image_model(), card, torch.float32)
 
     async def go() -> None:
@@ -101,3 +101,36 @@ async def test_a_file_keeps_its_public_address_also_for_who_read_it_before(house
     file = house.state.files.add(key.id, NewFile(content=b"x", filename="x.png", content_type="image/png"))
     first = await house.service.public_url(file)
     assert await house.service.public_url(file) == first
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@in_house()
+async def test_the_gate_judges_an_order_once_for_each_picture_before_it_is_drawn(house: House, count: int) -> None:
+    admission = await house.service.admit_model(Caller(key=house.key, door="test"), "image", None)
+    job = await submit_images(house.service, admission, ImageOrder(prompt="x", n=count, seed=1))
+    assert await house.settled(job.id) == "done"
+    records = list(house.service.gate.audit.records())
+    assert [record["event"] for record in records] == ["check"] * count + ["output"] * count
+    assert (house.service.permits, len({record["permit"] for record in records[count:]})) == ({}, count)
+
+
+@in_house()
+async def test_a_capability_switched_off_after_the_door_stops_the_picture(house: House) -> None:
+    house.images.full = True
+    admission = await house.service.admit_model(Caller(key=house.key, door="test"), "image", None)
+    job = await submit_images(house.service, admission, ImageOrder(prompt="x"))
+    house.service.gate.turn_off("draw", "a test")
+    house.images.full = False
+    assert await house.settled(job.id) == "failed"
+    assert (house.images.tasks, house.charged()) == ([], 0)
+
+
+@in_house()
+async def test_an_answer_names_no_file_that_was_deleted_since(house: House) -> None:
+    admission = await house.service.admit_model(Caller(key=house.key, door="test"), "image", None)
+    job = await submit_images(house.service, admission, ImageOrder(prompt="x", n=2, seed=1))
+    assert await house.settled(job.id) == "done"
+    first, second = house.state.files.of_job(job.id)
+    house.state.files.delete(first.id)
+    answer = await image_answer(house.service, house.state.jobs.get(job.id))
+    assert [each.file and each.file.id for each in answer.pictures] == [None, second.id]

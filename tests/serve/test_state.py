@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from polarlight.serve.jobs import Job
+from polarlight.serve.job_rows import Job
 from polarlight.serve.settings import Limits, Settings
 from polarlight.serve.state import State
 
@@ -82,7 +82,7 @@ def check_everything(state: State, key_id: str, jobs: list[Job]) -> None:
     kinds = Counter((entry.kind, entry.request_id) for entry in entries if entry.request_id)
     assert kinds == Counter({(kind, job.id): 1 for job in jobs for kind in ("reserved", "charged")})
     assert state.ledger.balance(key_id) == sum(entry.ticks for entry in entries) == -(PRICE - 1) * len(jobs)
-    state.files.sweep(older_than_s=0)
+    state.files.contents.sweep(older_than_s=0)
     stored = set(state.objects.keys())
     assert all(hashlib.sha256(state.objects.get(key)).hexdigest() in key for key in stored)
     files = [state.files.of_job(job.id) for job in jobs]

@@ -1,12 +1,15 @@
 """Stored files: owners, expiry, public addresses, shared bytes, takedown."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from polarlight.base.errors import UserError
 from polarlight.serve import stored_files
+from polarlight.serve.idempotency import IdempotencyConflict
 from polarlight.serve.objects import ContentTooLarge
 from polarlight.serve.state import State
 from polarlight.serve.stored_files import NewFile, NoSuchFile
@@ -142,32 +145,6 @@ def test_a_takedown_by_likeness_reaches_as_far_as_31_bits(state: State, key_id: 
     assert [each.id for each in state.files.matching(pdq=near, sha256=file.sha256)] == [file.id]
 
 
-def test_bytes_left_by_a_dead_process_are_swept_and_named_ones_stay(state: State, key_id: str) -> None:
-    file = state.files.add(key_id, picture())
-    lost = state.files.upload(picture(b"its process died before the row"))
-    assert state.files.sweep() == 0  # too young: the row may be about to come
-    assert state.files.sweep(older_than_s=0) == 1
-    assert not state.objects.exists(lost.stored.key)
-    assert state.objects.exists(file.object_key)
-
-
-def test_bytes_are_swept_whose_deletion_was_cut_short(state: State, clock: object, key_id: str) -> None:
-    file = state.files.add(key_id, picture())
-    with state.database.write() as connection:
-        state.files.remove(connection, [file])
-    clock.now += 3600
-    assert state.files.sweep(older_than_s=0) == 1
-    assert list(state.objects.keys()) == []
-
-
-def test_storing_bytes_again_while_they_go_loses_none(state: State, key_id: str) -> None:
-    uploaded = state.files.upload(picture())
-    state.objects.delete(uploaded.stored.key)  # as a deletion does that came in between
-    with state.database.write() as connection:
-        file = state.files.insert(connection, key_id, [uploaded])[0]
-    assert state.objects.get(file.object_key) == PNG
-
-
 def test_adding_and_deleting_the_same_bytes_side_by_side_keeps_them_while_named(state: State, key_id: str) -> None:
     kept: list[str] = []
 
@@ -183,6 +160,46 @@ def test_adding_and_deleting_the_same_bytes_side_by_side_keeps_them_while_named(
         thread.join()
     assert len(state.files.page(key_id)) == len(kept) == 4
     assert state.objects.get(kept[0]) == PNG
+
+
+def test_pages_may_leave_purposes_out(state: State, key_id: str) -> None:
+    ids = [state.files.add(key_id, picture(bytes([number]))).id for number in range(2)]
+    for number in range(3):
+        state.files.add(key_id, NewFile(filename="in.png", content=b"in", purpose=("input", "output")[number % 2]))
+    ids.append(state.files.add(key_id, picture(b"last")).id)
+    shown = {"limit": 2, "newest_first": False, "except_purposes": ("input", "output")}
+    first = state.files.page(key_id, **shown)
+    rest = state.files.page(key_id, after=first[-1].id, **shown)
+    assert [file.id for file in first + rest] == ids
+
+
+def test_an_upload_sent_twice_under_one_idempotency_key_is_one_file(state: State, key_id: str, other_id: str) -> None:
+    first = state.files.add(key_id, picture(), idempotency_key="once")
+    assert state.files.add(key_id, picture(), idempotency_key="once") == first
+    assert state.files.add(key_id, picture()).id != first.id
+    assert state.files.add(other_id, picture(), idempotency_key="once").id != first.id
+    assert len(state.files.page(key_id)) == 2
+    state.files.delete(first.id)
+    assert state.files.add(key_id, picture(), idempotency_key="once").id != first.id
+
+
+@pytest.mark.parametrize(
+    "changed", [{"content": b"other bytes"}, {"filename": "wolf.png"}, {"purpose": "batch"}, {"expires_in_s": 60.0}]
+)
+def test_another_upload_under_the_same_idempotency_key_is_a_conflict_and_leaves_no_bytes(
+    state: State, key_id: str, changed: dict
+) -> None:
+    first = state.files.add(key_id, picture(), idempotency_key="once")
+    with pytest.raises(IdempotencyConflict):
+        state.files.add(key_id, replace(picture(), **changed), idempotency_key="once")
+    assert state.files.page(key_id) == [first]
+    assert list(state.objects.keys()) == [first.object_key]
+
+
+def test_an_upload_sent_many_times_at_once_is_one_file(state: State, key_id: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        made = pool.map(lambda _: state.files.add(key_id, picture(), idempotency_key="once").id, range(4))
+    assert len(set(made)) == len(state.files.page(key_id)) == 1
 
 
 def test_a_file_from_disk_stays_where_it_is(state: State, key_id: str, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from service_doors import wait_for
 from service_engines import FakeClips
 from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
@@ -25,7 +26,6 @@ from polarlight.serve.app import make_app
 from polarlight.serve.options import Options
 from polarlight.serve.service import Service
 from polarlight.serve.settings import Settings
-from polarlight.serve.studio_routes import install
 from polarlight.serve.studio_sessions import COOKIE, CSRF_HEADER
 
 HERE = "http://127.0.0.1:8080"
@@ -53,9 +53,7 @@ def service(settings: Settings, engine: SceneryEngine) -> Service:
 
 @contextmanager
 def browser(service: Service, client: str = "127.0.0.1") -> Iterator[TestClient]:
-    app = make_app(service)
-    install(app)
-    with TestClient(app, base_url=HERE, client=(client, 50000)) as opened:
+    with TestClient(make_app(service), base_url=HERE, client=(client, 50000)) as opened:
         yield opened
 
 
@@ -92,13 +90,6 @@ def make(page: TestClient, **changes: Any) -> list[dict[str, Any]]:
         socket.send_json(order(**changes))
         tiles = [each["tile"] for each in until_ended(socket) if each["type"] == "made"]
     return sorted(tiles, key=lambda tile: tile["seed"])
-
-
-def wait_for(does: Callable[[], bool], seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while not does():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.01)
 
 
 def test_the_page_and_its_files_are_served_with_a_strict_policy(page: TestClient) -> None:
@@ -294,6 +285,25 @@ def test_what_cannot_be_made_ends_with_one_sentence(page: TestClient, changes: d
         ended = until_ended(socket)[-1]
     assert ended["reason"] == "failed"
     assert words in ended["message"]
+
+
+@pytest.mark.parametrize(("consent", "ending"), [(False, ("failed", True)), (True, ("done", None))])
+def test_an_edit_of_a_person_is_refused_until_consent_is_stated(
+    page: TestClient, consent: bool, ending: tuple[str, bool | None]
+) -> None:
+    source = make(page)[0]["id"]
+    with talking(page) as socket:
+        socket.send_json(order(task="edit", prompt="make her smile", sources=[source], subject_consent=consent))
+        ended = until_ended(socket)[-1]
+    assert (ended["reason"], ended.get("consent")) == ending
+
+
+def test_consent_is_not_asked_for_where_it_would_not_help(page: TestClient) -> None:
+    source = make(page)[0]["id"]
+    with talking(page) as socket:
+        socket.send_json(order(task="edit", prompt="undress her", sources=[source], subject_consent=True))
+        ended = until_ended(socket)[-1]
+    assert (ended["reason"], "consent" in ended) == ("failed", False)
 
 
 def test_a_stream_whose_every_tile_fails_ends_by_itself(page: TestClient, engine: SceneryEngine) -> None:

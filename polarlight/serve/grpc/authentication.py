@@ -22,6 +22,8 @@ CALLER: ContextVar[Caller] = ContextVar("caller")  # of the call under way; the 
 async def caller_of(service: Service, metadata: Mapping[str, str | bytes], request_id: str) -> Caller:
     """The caller of a call, by its metadata `authorization: Bearer KEY`; `idempotency-key` is read as in REST.
 
+    `subject-consent: true` states what REST's field subject_consent does, for which the protocol has no place.
+
     Raises:
         Problem: 401 without a key or with a wrong one, 400 for an idempotency key that is too long.
     """
@@ -35,7 +37,10 @@ async def caller_of(service: Service, metadata: Mapping[str, str | bytes], reque
     idempotency_key = str(metadata.get("idempotency-key", "")) or None
     if idempotency_key is not None and len(idempotency_key) > LONGEST_IDEMPOTENCY_KEY:
         raise Problem(400, f"The idempotency key is longer than {LONGEST_IDEMPOTENCY_KEY} characters.")
-    return Caller(key=key, door="grpc", request_id=request_id, idempotency_key=idempotency_key)
+    consent = str(metadata.get("subject-consent", "")) == "true"
+    return Caller(
+        key=key, door="grpc", request_id=request_id, idempotency_key=idempotency_key, subject_consent=consent
+    )  # fmt: skip
 
 
 class Auth(auth_pb2_grpc.AuthServicer):

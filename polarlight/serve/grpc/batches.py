@@ -11,27 +11,24 @@ from google.rpc.code_pb2 import Code
 from google.rpc.status_pb2 import Status
 from xai_sdk.proto import batch_pb2, batch_pb2_grpc
 
-from polarlight.base.errors import UserError
 from polarlight.infer.engine import UnsupportedTask
 
 from ..accounts import random_text
-from ..batch_requests import requests_in, result_of
-from ..batches import Batch, BatchRequest
+from ..batch_orders import MOST_LISTED, PAGE, add_requests, cancel_batch, open_batch, results_in
+from ..batches import Batch
 from ..bodies import checked
-from ..jobs import FINAL, Job
-from ..routes.batches import _add, _ready
+from ..job_rows import Job
+from ..pages import Page, read_page
 from ..schemas.batches import BatchCreation, BatchRequests, BatchResult
 from ..schemas.images import ImageAnswerBody
 from ..schemas.videos import VideoStatus
 from ..service import Caller, Service
 from .authentication import CALLER
-from .files import page_limit
 from .images import image_body, image_message
-from .messages import stamp
+from .messages import page_limit, stamp
 from .videos import generation_body, video_message
 
 Context = grpc.aio.ServicerContext
-PAGE, MOST_LISTED = 100, 1000
 State = batch_pb2.BatchRequestMetadata.State
 STATES = {"done": State.STATE_SUCCEEDED, "cancelled": State.STATE_CANCELLED} | dict.fromkeys(
     ("failed", "expired"), State.STATE_FAILED
@@ -51,32 +48,16 @@ class Batches(batch_pb2_grpc.BatchMgmtServicer):
         self.service = service
 
     async def CreateBatch(self, request: batch_pb2.CreateBatchRequest, context: Context) -> batch_pb2.Batch:
-        """Open a batch, empty or with the requests of an uploaded file."""
-        service, caller = self.service, await self._admitted()
-        body = {"name": request.name, "input_file_id": request.input_file_id or None}
-        asked, ready = checked(BatchCreation, body, "openai"), list[BatchRequest]()
-        if asked.input_file_id is not None:
-            file = await asyncio.to_thread(service.state.files.get, asked.input_file_id, caller.key.id)
-            content = await asyncio.to_thread(service.state.objects.get, file.object_key)
-            ready = await _ready(service, caller, requests_in(content))
-        batches = service.state.batches
-        batch = await asyncio.to_thread(
-            batches.create, caller.key.id, asked.name, input_file_id=asked.input_file_id
-        )  # fmt: skip
-        if ready:
-            try:
-                await _add(service, caller, batch.id, ready)
-            except UserError:  # the key cannot pay for it: nothing of the batch goes on
-                await asyncio.to_thread(batches.cancel, batch.id)
-                raise
-        return batch_message(await asyncio.to_thread(batches.get, batch.id))
+        """Open a batch, empty or with the requests of an uploaded file; the same idempotency key again is the same batch."""
+        caller = await self._admitted()
+        asked = checked(BatchCreation, {"name": request.name, "input_file_id": request.input_file_id or None}, "openai")
+        return batch_message(await open_batch(self.service, caller, asked))
 
     async def AddBatchRequests(self, request: batch_pb2.AddBatchRequestsRequest, context: Context) -> Empty:
         """Add requests, all or none."""
-        service, caller = self.service, await self._admitted()
+        caller = await self._admitted()
         asked = checked(BatchRequests, {"batch_requests": list(map(request_body, request.batch_requests))}, "openai")
-        await asyncio.to_thread(service.state.batches.get, request.batch_id, caller.key.id)
-        await _add(service, caller, request.batch_id, await _ready(service, caller, asked.batch_requests))
+        await add_requests(self.service, caller, request.batch_id, asked.batch_requests)
         return Empty()
 
     async def GetBatch(self, request: batch_pb2.GetBatchRequest, context: Context) -> batch_pb2.Batch:
@@ -89,48 +70,42 @@ class Batches(batch_pb2_grpc.BatchMgmtServicer):
     ) -> batch_pb2.ListBatchesResponse:
         """The key's batches, newest first."""
         caller, limit = await self._admitted(), page_limit(request.limit, PAGE, MOST_LISTED)
-        after = request.pagination_token or None
-        page = self.service.state.batches.page
-        found = await asyncio.to_thread(page, caller.key.id, after=after, limit=limit + 1)
-        token = found[limit - 1].id if len(found) > limit else None
-        return batch_pb2.ListBatchesResponse(batches=map(batch_message, found[:limit]), pagination_token=token)
+        batches, after = self.service.state.batches, request.pagination_token or None
+        page = await read_page(batches.page, caller.key.id, after=after, limit=limit)
+        return batch_pb2.ListBatchesResponse(batches=map(batch_message, page.items), pagination_token=page.token)
 
     async def CancelBatch(self, request: batch_pb2.CancelBatchRequest, context: Context) -> batch_pb2.Batch:
         """Cancel what has not ended."""
         caller = await self._admitted()
-        batch = await asyncio.to_thread(self.service.state.batches.cancel, request.batch_id, caller.key.id)
-        self.service.workers.dismiss_batch(batch.id)
-        return batch_message(batch)
+        return batch_message(await cancel_batch(self.service, caller, request.batch_id))
 
     async def ListBatchRequestMetadata(
         self, request: batch_pb2.ListBatchRequestMetadataRequest, context: Context
     ) -> batch_pb2.ListBatchRequestMetadataResponse:
         """A batch's requests in the order they were added; of a page, those with one of the states asked for."""
-        jobs, token = await self._page(request)
-        states = [_request_state(job) for job in jobs]
+        page = await self._page(request)
+        states = [_state_of(job) for job in page.items]
         wanted = [each for each in states if not request.status or each.state in request.status]
-        return batch_pb2.ListBatchRequestMetadataResponse(batch_request_metadata=wanted, pagination_token=token)
+        return batch_pb2.ListBatchRequestMetadataResponse(batch_request_metadata=wanted, pagination_token=page.token)
 
     async def ListBatchResults(
         self, request: batch_pb2.ListBatchResultsRequest, context: Context
     ) -> batch_pb2.ListBatchResultsResponse:
         """The results of the requests that have ended."""
-        jobs, token = await self._page(request)
-        ended = [result_message(await result_of(self.service, job)) for job in jobs if job.state in FINAL]
-        return batch_pb2.ListBatchResultsResponse(results=ended, pagination_token=token)
+        page = await self._page(request)
+        results = map(result_message, await results_in(self.service, page))
+        return batch_pb2.ListBatchResultsResponse(results=results, pagination_token=page.token)
 
     async def _admitted(self) -> Caller:
         caller = CALLER.get()
         await self.service.admit(caller, "batches")
         return caller
 
-    async def _page(self, request: Any) -> tuple[list[Job], str | None]:
-        """A page of a batch's jobs, and where the next begins."""
+    async def _page(self, request: Any) -> Page[Job]:
+        """A page of a batch's jobs."""
         caller, limit = await self._admitted(), page_limit(request.limit, PAGE, MOST_LISTED)
-        after = request.pagination_token or None
-        requests = self.service.state.batches.requests
-        found = await asyncio.to_thread(requests, request.batch_id, caller.key.id, after=after, limit=limit + 1)
-        return found[:limit], found[limit - 1].id if len(found) > limit else None
+        batches, after = self.service.state.batches, request.pagination_token or None
+        return await read_page(batches.requests, request.batch_id, caller.key.id, after=after, limit=limit)
 
 
 def request_body(request: batch_pb2.BatchRequest) -> dict[str, Any]:
@@ -179,7 +154,7 @@ def result_message(result: BatchResult) -> batch_pb2.BatchResult:
     return message
 
 
-def _request_state(job: Job) -> batch_pb2.BatchRequestMetadata:
+def _state_of(job: Job) -> batch_pb2.BatchRequestMetadata:
     return batch_pb2.BatchRequestMetadata(
         batch_request_id=job.batch_request_id or "", endpoint=job.body["batch"]["endpoint"], model=job.model,
         state=STATES.get(job.state, State.STATE_PENDING), create_time=stamp(job.created_at),

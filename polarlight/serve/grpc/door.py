@@ -1,6 +1,9 @@
 """The door itself: a gRPC server beside HTTP, over the same service.
 
 serve(settings, engines, port=8080, doors=[GrpcDoor(port=50051)])
+
+Clients write `localhost:PORT` and leave `use_insecure_channel` out: otherwise xai-sdk sends no key with uploads
+(`docs/api-clients.md`).
 """
 
 from __future__ import annotations

@@ -12,16 +12,15 @@ from xai_sdk.proto import files_pb2, files_pb2_grpc
 
 from ..bodies import checked
 from ..errors import Problem
-from ..objects import PLAIN, SUFFIXES, ContentTooLarge
-from ..routes.files import PAGE, _listed, _seconds
+from ..file_requests import MOST_LISTED, PAGE, keep_file, list_files, open_address, own_file, revoke_address
+from ..objects import ContentTooLarge
 from ..schemas.files import FileUpload, PublicUrlRequest
 from ..service import Service
-from ..stored_files import NewFile, StoredFile
+from ..stored_files import StoredFile
 from .authentication import CALLER
-from .messages import optional, stamp
+from .messages import optional, page_limit, stamp
 
 Context = grpc.aio.ServicerContext
-MOST_LISTED = 10_000
 
 
 class Files(files_pb2_grpc.FilesServicer):
@@ -31,17 +30,15 @@ class Files(files_pb2_grpc.FilesServicer):
         self.service = service
 
     async def UploadFile(self, parts: AsyncIterator[files_pb2.UploadFileChunk], context: Context) -> files_pb2.File:
-        """Keep a file; its name tells its type."""
-        await self.service.admit(CALLER.get(), "files")
+        """Keep a file; its name tells its type. The same upload again with the same idempotency key is the same file."""
+        caller = CALLER.get()
+        await self.service.admit(caller, "files")
         about, content = await self._received(parts)
         asked = checked(FileUpload, optional(about, "expires_after"), "openai")
         kind = mimetypes.guess_type(about.name)[0]
-        file = NewFile(
-            filename=about.name.replace("\\", "/").rpartition("/")[2][-200:] or "file", content=content,
-            content_type=kind if kind in SUFFIXES else PLAIN, purpose=asked.purpose,
-            expires_in_s=_seconds(asked.expires_after),
-        )  # fmt: skip
-        return self._message(await asyncio.to_thread(self.service.state.files.add, CALLER.get().key.id, file))
+        return self._message(
+            await keep_file(self.service, caller, asked, filename=about.name, content=content, content_type=kind)
+        )
 
     async def ListFiles(self, request: files_pb2.ListFilesRequest, context: Context) -> files_pb2.ListFilesResponse:
         """The key's files, oldest first unless it is asked otherwise: that is what the protocol's order says unset."""
@@ -51,20 +48,20 @@ class Files(files_pb2_grpc.FilesServicer):
             raise Problem(400, "Lists are not filtered by expressions.", param="filter")
         if request.sort_by != files_pb2.FilesSortBy.FILES_SORT_BY_CREATED_AT:
             raise Problem(400, "Files are listed by the time they came. Leave sort_by out.", param="sort_by")
-        limit = page_limit(request.limit, PAGE, MOST_LISTED)
-        chosen = {"newest_first": request.order == files_pb2.Ordering.DESCENDING}
-        after = request.pagination_token or None
-        found = await asyncio.to_thread(_listed, self.service, caller.key.id, limit + 1, after, chosen)
-        token = found[limit - 1].id if len(found) > limit else None
-        return files_pb2.ListFilesResponse(data=map(self._message, found[:limit]), pagination_token=token)
+        page = await list_files(
+            self.service, caller, after=request.pagination_token or None,
+            limit=page_limit(request.limit, PAGE, MOST_LISTED),
+            newest_first=request.order == files_pb2.Ordering.DESCENDING,
+        )  # fmt: skip
+        return files_pb2.ListFilesResponse(data=map(self._message, page.items), pagination_token=page.token)
 
     async def RetrieveFile(self, request: files_pb2.RetrieveFileRequest, context: Context) -> files_pb2.File:
         """One file."""
-        return self._message(await self._file(request.file_id))
+        return self._message(await own_file(self.service, CALLER.get(), request.file_id))
 
     async def DeleteFile(self, request: files_pb2.DeleteFileRequest, context: Context) -> files_pb2.DeleteFileResponse:
         """Remove a file, and with it its public address."""
-        file = await self._file(request.file_id)
+        file = await own_file(self.service, CALLER.get(), request.file_id)
         await asyncio.to_thread(self.service.state.files.delete, file.id, file.key_id)
         return files_pb2.DeleteFileResponse(id=file.id, deleted=True)
 
@@ -74,7 +71,7 @@ class Files(files_pb2_grpc.FilesServicer):
         """A file's bytes."""
         if request.format == files_pb2.DownloadFormat.DOWNLOAD_FORMAT_TEXT:
             raise Problem(400, "Files come as they are, not as their text. Leave format out.", param="format")
-        file = await self._file(request.file_id)
+        file = await own_file(self.service, CALLER.get(), request.file_id)
         if file.bytes == 0:
             return
         try:
@@ -88,7 +85,7 @@ class Files(files_pb2_grpc.FilesServicer):
         self, request: files_pb2.CreatePublicUrlRequest, context: Context
     ) -> files_pb2.CreatePublicUrlResponse:
         """Give a file a public address, a new one each time."""
-        file = await self._file(request.file_id)
+        file = await own_file(self.service, CALLER.get(), request.file_id)
         asked = checked(PublicUrlRequest, optional(request, "expires_after"), "openai")
         file = await asyncio.to_thread(self.service.state.files.publish, file.id, asked.expires_after)
         return files_pb2.CreatePublicUrlResponse(
@@ -99,15 +96,9 @@ class Files(files_pb2_grpc.FilesServicer):
         self, request: files_pb2.RevokePublicUrlRequest, context: Context
     ) -> files_pb2.RevokePublicUrlResponse:
         """End a file's public address."""
-        file = await self._file(request.file_id)
-        ended = self.service.address(file) if file.public_token else None
-        await asyncio.to_thread(self.service.state.files.unpublish, file.id)
+        file = await own_file(self.service, CALLER.get(), request.file_id)
+        ended = await revoke_address(self.service, file)
         return files_pb2.RevokePublicUrlResponse(file_id=file.id, revoked=ended is not None, public_url=ended)
-
-    async def _file(self, file_id: str) -> StoredFile:
-        caller = CALLER.get()
-        await self.service.admit(caller, "files")
-        return await asyncio.to_thread(self.service.state.files.get, file_id, caller.key.id)
 
     async def _received(
         self, parts: AsyncIterator[files_pb2.UploadFileChunk]
@@ -134,19 +125,8 @@ class Files(files_pb2_grpc.FilesServicer):
 
     def _message(self, file: StoredFile) -> files_pb2.File:
         """A file as it is shown."""
+        address, until = open_address(self.service, file)
         return files_pb2.File(
             id=file.id, filename=file.filename, size=file.bytes, created_at=stamp(file.created_at),
-            expires_at=stamp(file.expires_at), public_url=self.service.address(file) if file.public_token else None,
-            public_url_expires_at=stamp(file.public_until),
+            expires_at=stamp(file.expires_at), public_url=address, public_url_expires_at=stamp(until),
         )  # fmt: skip
-
-
-def page_limit(asked: int, usual: int, most: int) -> int:
-    """How many a page has; 0 is what the protocol sends where nothing was said.
-
-    Raises:
-        Problem: it is below zero or above `most`.
-    """
-    if not 0 <= asked <= most:
-        raise Problem(400, f"limit must be from 1 to {most}.", param="limit")
-    return asked or usual

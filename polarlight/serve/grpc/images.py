@@ -15,7 +15,7 @@ from ..image_requests import edit_order, generation_order
 from ..jobs import Job
 from ..schemas.images import ImageAnswerBody, ImageData, ImageEdit, ImageGeneration
 from ..service import Service
-from ..waiting import _last
+from ..waiting import ended_job
 from .authentication import CALLER
 from .messages import file_output, optional, reference, storage, usage, word
 
@@ -61,7 +61,7 @@ async def until_ended(service: Service, job: Job, *, keep: bool) -> Job:
     When the server stops, the work goes back to the queue instead.
     """
     try:
-        return await _last(service, job)
+        return await ended_job(service, job)
     except asyncio.CancelledError:
         if not keep and not service.draining:
             service.workers.abandon(job)

@@ -15,6 +15,7 @@ from xai_sdk.proto import image_pb2, usage_pb2, video_pb2
 
 from polarlight.base.errors import UserError
 
+from ..errors import Problem
 from ..schemas.shared import FileOutput, Usage
 
 
@@ -76,3 +77,14 @@ def usage(used: Usage) -> usage_pb2.SamplingUsage:
         prompt_text_tokens=used.input_tokens_details.text_tokens,
         prompt_image_tokens=used.input_tokens_details.image_tokens, cost_in_usd_ticks=used.cost_in_usd_ticks,
     )  # fmt: skip
+
+
+def page_limit(asked: int, usual: int, most: int) -> int:
+    """How many a page has; 0 is what the protocol sends where nothing was said.
+
+    Raises:
+        Problem: it is below zero or above `most`.
+    """
+    if not 0 <= asked <= most:
+        raise Problem(400, f"limit must be from 1 to {most}.", param="limit")
+    return asked or usual

@@ -6,9 +6,10 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from xai_sdk.proto import models_pb2, models_pb2_grpc
 
+from polarlight.infer.engine import Engine
+
 from ..errors import Problem
-from ..routes.models import _one, _usable, generation_model
-from ..schemas.models import GenerationModel
+from ..model_answers import find_model, generation_model, unknown_model, usable_models
 from ..service import Service
 from .authentication import CALLER
 from .messages import stamp
@@ -27,17 +28,14 @@ class Models(models_pb2_grpc.ModelsServicer):
         self, request: Empty, context: Context
     ) -> models_pb2.ListImageGenerationModelsResponse:
         """The models that make pictures."""
-        usable = await _usable(self.service, CALLER.get())
-        images = [generation_model(self.service, engine) for engine in usable if engine.info.modality == "image"]
-        return models_pb2.ListImageGenerationModelsResponse(models=map(model_message, images))
+        usable = await usable_models(self.service, CALLER.get(), "image")
+        return models_pb2.ListImageGenerationModelsResponse(models=map(self._message, usable))
 
     async def GetImageGenerationModel(
         self, request: models_pb2.GetModelRequest, context: Context
     ) -> models_pb2.ImageGenerationModel:
         """One of them, by its name or an alias."""
-        return model_message(
-            generation_model(self.service, await _one(self.service, CALLER.get(), request.name, "image"))
-        )
+        return self._message(await find_model(self.service, CALLER.get(), request.name, "image"))
 
     async def ListLanguageModels(self, request: Empty, context: Context) -> models_pb2.ListLanguageModelsResponse:
         """An empty list."""
@@ -61,15 +59,15 @@ class Models(models_pb2_grpc.ModelsServicer):
 
     async def _missing(self) -> Problem:
         await self.service.admit(CALLER.get(), "models")
-        return Problem(404, "Model not found", code="model_not_found", param="model")
+        return unknown_model()
 
-
-def model_message(model: GenerationModel) -> models_pb2.ImageGenerationModel:
-    """A model as REST describes it; `image_price` is that of its cheapest picture, in cents."""
-    return models_pb2.ImageGenerationModel(
-        name=model.id, aliases=model.aliases, version=model.version, created=stamp(model.created),
-        input_modalities=[MODALITIES[each] for each in model.input_modalities],
-        output_modalities=[MODALITIES[each] for each in model.output_modalities],
-        image_price=model.image_price or 0, max_prompt_length=model.max_prompt_length,
-        system_fingerprint=model.fingerprint,
-    )  # fmt: skip
+    def _message(self, engine: Engine) -> models_pb2.ImageGenerationModel:
+        """A model as REST describes it; `image_price` is that of its cheapest picture, in cents."""
+        model = generation_model(self.service, engine)
+        return models_pb2.ImageGenerationModel(
+            name=model.id, aliases=model.aliases, version=model.version, created=stamp(model.created),
+            input_modalities=[MODALITIES[each] for each in model.input_modalities],
+            output_modalities=[MODALITIES[each] for each in model.output_modalities],
+            image_price=model.image_price or 0, max_prompt_length=model.max_prompt_length,
+            system_fingerprint=model.fingerprint,
+        )  # fmt: skip

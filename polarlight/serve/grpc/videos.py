@@ -13,8 +13,8 @@ from ..bodies import checked
 from ..schemas.videos import VideoEdit, VideoExtension, VideoGeneration, VideoStatus
 from ..service import Service
 from ..video_answers import find_video, video_status
-from ..video_inputs import _settings, _source, generating_order
-from ..video_orders import VideoOrder, submit_video
+from ..video_orders import submit_video
+from ..video_requests import changing_order, generating_order
 from .authentication import CALLER
 from .messages import file_output, optional, reference, storage, word
 
@@ -69,15 +69,8 @@ class Videos(video_pb2_grpc.VideoServicer):
 
     async def _change(self, asked: VideoEdit | VideoExtension) -> deferred_pb2.StartDeferredResponse:
         """Submit an edit or an extension."""
-        service, caller = self.service, CALLER.get()
-        admission = await service.admit_model(caller, "video", asked.model)
-        assert asked.video is not None, "both kinds of request have a clip, or the schema refuses them"
-        fields = {**_settings(asked), **await _source(service, caller, asked.video)}
-        if isinstance(asked, VideoExtension):
-            order = VideoOrder(task="extend", seconds=asked.duration, **fields)
-        else:
-            order = VideoOrder(task="edit", **fields)
-        return deferred_pb2.StartDeferredResponse(request_id=(await submit_video(service, admission, order)).id)
+        admission, order = await changing_order(self.service, CALLER.get(), asked, asked.video)
+        return deferred_pb2.StartDeferredResponse(request_id=(await submit_video(self.service, admission, order)).id)
 
 
 def generation_body(request: video_pb2.GenerateVideoRequest) -> dict[str, Any]:

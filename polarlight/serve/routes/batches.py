@@ -7,69 +7,50 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from polarlight.base.errors import UserError
-
 from ..authentication import caller_of, service_of
-from ..batch_requests import prepared, requests_in, result_of
-from ..batches import Batch, BatchRequest
+from ..batch_orders import MOST_LISTED, PAGE, add_requests, cancel_batch, open_batch, results_in
+from ..batches import Batch
 from ..bodies import checked, read_json
 from ..documentation import answers, body_of
-from ..jobs import FINAL, Job
+from ..job_rows import Job
+from ..pages import Page, read_page
 from ..schemas.batches import (
     BatchBody,
     BatchCost,
     BatchCreation,
     BatchList,
-    BatchRequestBody,
     BatchRequests,
     BatchRequestState,
     BatchRequestStates,
     BatchResults,
     BatchState,
 )
-from ..service import Caller, Service
+from ..service import Caller
 from .account import iso
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 Asking = Annotated[Caller, Depends(caller_of)]
-Limit = Annotated[int, Query(ge=1, le=1000)]
+Limit = Annotated[int, Query(ge=1, le=MOST_LISTED)]
 
 
 @router.post("", responses=answers(), openapi_extra=body_of(BatchCreation))
 async def create(request: Request, caller: Asking) -> BatchBody:
-    """Open a batch, empty or with the requests of an uploaded file."""
+    """Open a batch, empty or with the requests of an uploaded file; the same again with the same `Idempotency-Key` is the same."""
     service = service_of(request)
     await service.admit(caller, "batches")
     asked = checked(BatchCreation, await read_json(request, service), "xai")
-    ready: list[BatchRequest] = []
-    if asked.input_file_id is not None:
-        file = await asyncio.to_thread(service.state.files.get, asked.input_file_id, caller.key.id)
-        content = await asyncio.to_thread(service.state.objects.get, file.object_key)
-        ready = await _ready(service, caller, requests_in(content))
-    batch = await asyncio.to_thread(
-        service.state.batches.create, caller.key.id, asked.name, input_file_id=asked.input_file_id
-    )
-    if ready:
-        try:
-            await _add(service, caller, batch.id, ready)
-        except UserError:  # the key cannot pay for it: nothing of the batch goes on
-            await asyncio.to_thread(service.state.batches.cancel, batch.id)
-            raise
-        batch = await asyncio.to_thread(service.state.batches.get, batch.id)
-    return batch_body(batch)
+    return batch_body(await open_batch(service, caller, asked))
 
 
 @router.get("", responses=answers())
 async def listing(
-    request: Request, caller: Asking, limit: Limit = 100, pagination_token: str | None = None
+    request: Request, caller: Asking, limit: Limit = PAGE, pagination_token: str | None = None
 ) -> BatchList:
     """The key's batches, newest first."""
     service = service_of(request)
     await service.admit(caller, "batches")
-    batches = service.state.batches
-    found = await asyncio.to_thread(batches.page, caller.key.id, after=pagination_token, limit=limit + 1)
-    token = found[limit - 1].id if len(found) > limit else None
-    return BatchList(batches=list(map(batch_body, found[:limit])), pagination_token=token)
+    page = await read_page(service.state.batches.page, caller.key.id, after=pagination_token, limit=limit)
+    return BatchList(batches=list(map(batch_body, page.items)), pagination_token=page.token)
 
 
 @router.get("/{batch_id}", responses=answers())
@@ -86,29 +67,25 @@ async def add(request: Request, caller: Asking, batch_id: str) -> BatchBody:
     service = service_of(request)
     await service.admit(caller, "batches")
     asked = checked(BatchRequests, await read_json(request, service), "xai")
-    await asyncio.to_thread(service.state.batches.get, batch_id, caller.key.id)
-    await _add(service, caller, batch_id, await _ready(service, caller, asked.batch_requests))
-    return batch_body(await asyncio.to_thread(service.state.batches.get, batch_id, caller.key.id))
+    return batch_body(await add_requests(service, caller, batch_id, asked.batch_requests))
 
 
 @router.get("/{batch_id}/requests", responses=answers())
 async def requests(
-    request: Request, caller: Asking, batch_id: str, limit: Limit = 100, pagination_token: str | None = None
+    request: Request, caller: Asking, batch_id: str, limit: Limit = PAGE, pagination_token: str | None = None
 ) -> BatchRequestStates:
     """A batch's requests in the order they were added."""
-    page, token = await _page(request, caller, batch_id, limit, pagination_token)
-    return BatchRequestStates(batch_request_metadata=list(map(_request_state, page)), pagination_token=token)
+    page = await _page(request, caller, batch_id, limit, pagination_token)
+    return BatchRequestStates(batch_request_metadata=list(map(_state_of, page.items)), pagination_token=page.token)
 
 
 @router.get("/{batch_id}/results", responses=answers())
 async def results(
-    request: Request, caller: Asking, batch_id: str, limit: Limit = 100, pagination_token: str | None = None
+    request: Request, caller: Asking, batch_id: str, limit: Limit = PAGE, pagination_token: str | None = None
 ) -> BatchResults:
     """The results of the requests that have ended."""
-    page, token = await _page(request, caller, batch_id, limit, pagination_token)
-    service = service_of(request)
-    ended = [await result_of(service, job) for job in page if job.state in FINAL]
-    return BatchResults(results=ended, pagination_token=token)
+    page = await _page(request, caller, batch_id, limit, pagination_token)
+    return BatchResults(results=await results_in(service_of(request), page), pagination_token=page.token)
 
 
 @router.post("/{batch_id}:cancel", responses=answers())
@@ -116,9 +93,7 @@ async def cancel(request: Request, caller: Asking, batch_id: str) -> BatchBody:
     """Cancel what has not ended."""
     service = service_of(request)
     await service.admit(caller, "batches")
-    batch = await asyncio.to_thread(service.state.batches.cancel, batch_id, caller.key.id)
-    service.workers.dismiss_batch(batch.id)
-    return batch_body(batch)
+    return batch_body(await cancel_batch(service, caller, batch_id))
 
 
 def batch_body(batch: Batch) -> BatchBody:
@@ -134,7 +109,7 @@ def batch_body(batch: Batch) -> BatchBody:
     )  # fmt: skip
 
 
-def _request_state(job: Job) -> BatchRequestState:
+def _state_of(job: Job) -> BatchRequestState:
     return BatchRequestState(
         batch_request_id=job.batch_request_id or "", endpoint=job.body["batch"]["endpoint"], model=job.model,
         state=job.state, create_time=iso(job.created_at),
@@ -142,26 +117,8 @@ def _request_state(job: Job) -> BatchRequestState:
     )  # fmt: skip
 
 
-async def _ready(service: Service, caller: Caller, asked: list[BatchRequestBody]) -> list[BatchRequest]:
-    """Requests that are checked in every respect but the price."""
-    names = [each.batch_request_id for each in asked]
-    if len(set(names)) < len(names):
-        raise UserError("Two requests have the same batch_request_id.", fix="Name each request differently.")
-    return [await prepared(service, caller, each) for each in asked]
-
-
-async def _add(service: Service, caller: Caller, batch_id: str, ready: list[BatchRequest]) -> None:
-    await asyncio.to_thread(service.state.batches.add, batch_id, ready, caller.key.id)
-    service.workers.wake()
-
-
-async def _page(
-    request: Request, caller: Caller, batch_id: str, limit: int, after: str | None
-) -> tuple[list[Job], str | None]:
-    """A page of a batch's jobs, and where the next begins."""
+async def _page(request: Request, caller: Caller, batch_id: str, limit: int, after: str | None) -> Page[Job]:
+    """A page of a batch's jobs in the order they were added."""
     service = service_of(request)
     await service.admit(caller, "batches")
-    found = await asyncio.to_thread(
-        service.state.batches.requests, batch_id, caller.key.id, after=after, limit=limit + 1
-    )
-    return found[:limit], found[limit - 1].id if len(found) > limit else None
+    return await read_page(service.state.batches.requests, batch_id, caller.key.id, after=after, limit=limit)

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from ..authentication import caller_of, service_of
-from ..bodies import checked, read_json
-from ..dialects import known_dialect
+from ..bodies import checked, is_form, read_form, read_json
+from ..dialects import known_dialect, set_dialect
 from ..documentation import answers, body_of
 from ..downloads import download
 from ..errors import Problem
 from ..jobs import Job
+from ..pages import read_page
 from ..schemas.shared import Order
 from ..schemas.videos import (
     Remix,
@@ -22,16 +23,18 @@ from ..schemas.videos import (
     VideoCreation,
     VideoDeleted,
     VideoEdit,
+    VideoEditForm,
     VideoExtension,
+    VideoExtensionForm,
     VideoGeneration,
     VideoList,
     VideoRequested,
     VideoStatus,
 )
 from ..service import Caller, Service
-from ..video_answers import PREFIX, find_video, public_id, video_body, video_file, video_status
-from ..video_inputs import changing_order, creating_order, generating_order, source_of_job
-from ..video_orders import VideoOrder, submit_video
+from ..video_answers import PREFIX, find_video, video_body, video_file, video_status
+from ..video_orders import submit_video
+from ..video_requests import changing_order, creating_order, generating_order, remixing_order
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 Asking = Annotated[Caller, Depends(caller_of)]
@@ -42,7 +45,11 @@ POLL_MS = "1000"
 async def create(request: Request, caller: Asking) -> VideoBody:
     """Order a clip (OpenAI)."""
     service = service_of(request)
-    return video_body(await submit_video(service, *await creating_order(request, service, caller)))
+    body, files = await _read(request, service, "input_reference")
+    set_dialect(request, "openai")
+    asked = checked(VideoCreation, body, "openai")
+    order = await creating_order(service, caller, asked, files[0] if files else None)
+    return video_body(await submit_video(service, *order))
 
 
 @router.post("/generations", responses=answers(), openapi_extra=body_of(VideoGeneration))
@@ -61,7 +68,7 @@ async def generate(request: Request, caller: Asking) -> VideoRequested:
 )
 async def edit(request: Request, caller: Asking) -> Response:
     """Change a clip by an instruction."""
-    return await _changed(request, caller, "edit")
+    return await _changed(request, caller, VideoEdit, VideoEditForm)
 
 
 @router.post(
@@ -71,7 +78,7 @@ async def edit(request: Request, caller: Asking) -> Response:
 )
 async def extend(request: Request, caller: Asking) -> Response:
     """Make a clip longer."""
-    return await _changed(request, caller, "extend")
+    return await _changed(request, caller, VideoExtension, VideoExtensionForm)
 
 
 @router.get("", responses=answers())
@@ -86,19 +93,10 @@ async def listing(
     service = service_of(request)
     await service.admit(caller, "videos", counted=False)
     last = None if after is None else (await find_video(service, caller.key.id, after)).id
-    found = await asyncio.to_thread(
-        service.state.jobs.page,
-        caller.key.id,
-        after=last,
-        limit=limit + 1,
-        newest_first=order == "desc",
-        kinds=("video",),
+    page = await read_page(
+        service.state.jobs.page, caller.key.id, after=last, limit=limit, newest_first=order == "desc", kinds=("video",)
     )
-    page = [video_body(job) for job in found[:limit]]
-    ids = [body.id for body in page]
-    return VideoList(
-        data=page, has_more=len(found) > limit, first_id=ids[0] if ids else None, last_id=ids[-1] if ids else None
-    )  # fmt: skip
+    return VideoList(data=list(map(video_body, page.items)), has_more=page.more)
 
 
 @router.get("/{video_id}", responses={**answers(VideoBody | VideoStatus), 202: {"model": VideoStatus}})
@@ -147,19 +145,32 @@ async def remix(request: Request, caller: Asking, video_id: str) -> VideoBody:
     service = service_of(request)
     asked = checked(Remix, await read_json(request, service, "video"), known_dialect(request))
     before = await find_video(service, caller.key.id, video_id)
-    admission = await service.admit_model(caller, "video", before.model)
-    source = await source_of_job(service, before)
-    order = VideoOrder(
-        prompt=asked.prompt, seconds=before.body["seconds"], task="edit",
-        remixed_from=public_id(before), **source,
-    )  # fmt: skip
-    return video_body(await submit_video(service, admission, order))
+    return video_body(await submit_video(service, *await remixing_order(service, caller, before, asked.prompt)))
 
 
-async def _changed(request: Request, caller: Caller, task: Literal["edit", "extend"]) -> Response:
-    """Order an edit or an extension, answered in the dialect of the request."""
-    service: Service = service_of(request)
-    job: Job = await submit_video(service, *await changing_order(request, service, caller, task))
+async def _changed(
+    request: Request,
+    caller: Caller,
+    schema: type[VideoEdit | VideoExtension],
+    form_schema: type[VideoEditForm | VideoExtensionForm],
+) -> Response:
+    """Order an edit or an extension, of a file in a form or of a clip that is somewhere; answered in its dialect."""
+    service = service_of(request)
+    body, files = await _read(request, service, "video")
+    if files:
+        ordered = await changing_order(service, caller, checked(form_schema, body, known_dialect(request)), files[0])
+    else:
+        asked = checked(schema, body, known_dialect(request))
+        ordered = await changing_order(service, caller, asked, asked.video)
+    job: Job = await submit_video(service, *ordered)
     requested = VideoRequested(request_id=job.id)
     answer: Any = requested if known_dialect(request) == "xai" else video_body(job)
     return JSONResponse(answer.model_dump(mode="json"))
+
+
+async def _read(request: Request, service: Service, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    """A body's fields; and its files of this name, where it is a form."""
+    if is_form(request):
+        form = await read_form(request, service.state.settings.limits.file_bytes)
+        return form.fields, form.contents(name)
+    return await read_json(request, service, "video"), []

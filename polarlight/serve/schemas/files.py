@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from .shared import MONTH_S, Body
+from .shared import MONTH_S, Body, Listing
 
 
 class FileUpload(Body):
@@ -17,7 +17,11 @@ class FileUpload(Body):
 
 
 class FileBody(BaseModel):
-    """A file, for both dialects. Times are seconds since 1970."""
+    """A file, for both dialects. Times are seconds since 1970.
+
+    `public_url` is null where the file has no public address now, `public_url_expires_at` also where it has one until it
+    is revoked.
+    """
 
     id: str
     object: Literal["file"] = "file"
@@ -28,16 +32,14 @@ class FileBody(BaseModel):
     content_type: str
     created_at: int
     expires_at: int | None
+    public_url: str | None
+    public_url_expires_at: int | None
 
 
-class FileList(BaseModel):
-    """A page of files; `pagination_token` (also `last_id`, to be sent as `after`) leads to the next."""
+class FileList(Listing):
+    """A page of files; `pagination_token` leads to the next, too."""
 
-    object: Literal["list"] = "list"
     data: list[FileBody]
-    has_more: bool
-    first_id: str | None
-    last_id: str | None
     pagination_token: str | None
 
 

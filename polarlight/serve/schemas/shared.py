@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, computed_field, model_validator
 
 MONTH_S = 2_592_000
 Aspect = Annotated[str, Field(pattern=r"^(auto|\d{1,5}(\.\d{1,3})?:\d{1,5}(\.\d{1,3})?)$")]
@@ -58,9 +58,9 @@ class Reference(Body):
 
 
 class PublicAddress(Body):
-    """How long an address is good, in seconds."""
+    """How long an address is good, in seconds; null for the usual time."""
 
-    expires_after: int = Field(ge=3600, le=MONTH_S)
+    expires_after: int | None = Field(default=None, ge=3600, le=MONTH_S)
 
 
 class StorageOptions(Body):
@@ -123,6 +123,26 @@ class XAIErrorBody(BaseModel):
     code: str
     error: str
     usage: dict[str, int] | None = None
+
+
+class Listing(BaseModel):
+    """A page of a list of things that have an `id`; `last_id`, sent as `after`, leads to the next."""
+
+    object: Literal["list"] = "list"
+    data: list[Any]
+    has_more: bool
+
+    @computed_field
+    @property
+    def first_id(self) -> str | None:
+        """Null where the page is empty."""
+        return self.data[0].id if self.data else None
+
+    @computed_field
+    @property
+    def last_id(self) -> str | None:
+        """Null where the page is empty."""
+        return self.data[-1].id if self.data else None
 
 
 ErrorBody = OpenAIErrorBody | XAIErrorBody

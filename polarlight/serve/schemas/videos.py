@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, Field, model_validator
 
-from .shared import Aspect, Body, FileOutput, ModelName, Prompt, Reference, Seed, Size, StorageOptions, Words
+from .shared import Aspect, Body, FileOutput, Listing, ModelName, Prompt, Reference, Seed, Size, StorageOptions, Words
 
 Seconds = Annotated[int, Field(ge=1, le=15)]
 AddedSeconds = Annotated[int, Field(ge=2, le=10)]
@@ -83,18 +83,28 @@ class VideoSource(Body):
         return self
 
 
-class VideoEdit(VideoSettings):
-    """`POST /v1/videos/edits`."""
+class VideoEditForm(VideoSettings):
+    """`POST /v1/videos/edits` as a form; the clip is its file `video`."""
 
     prompt: Prompt
-    video: VideoSource | None = None
 
 
-class VideoExtension(VideoSettings):
-    """`POST /v1/videos/extensions`; the length is that of the added part."""
+class VideoEdit(VideoEditForm):
+    """`POST /v1/videos/edits`, of a clip that is somewhere."""
 
-    video: VideoSource | None = None
+    video: VideoSource
+
+
+class VideoExtensionForm(VideoSettings):
+    """`POST /v1/videos/extensions` as a form; the clip is its file `video`. The length is that of the added part."""
+
     duration: AddedSeconds = Field(default=6, validation_alias=AliasChoices("duration", "seconds"))
+
+
+class VideoExtension(VideoExtensionForm):
+    """`POST /v1/videos/extensions`, of a clip that is somewhere."""
+
+    video: VideoSource
 
 
 class Remix(Body):
@@ -135,14 +145,10 @@ class VideoBody(BaseModel):
     seed: int | None = None
 
 
-class VideoList(BaseModel):
+class VideoList(Listing):
     """A page of clips."""
 
-    object: Literal["list"] = "list"
     data: list[VideoBody]
-    has_more: bool
-    first_id: str | None
-    last_id: str | None
 
 
 class VideoDeleted(BaseModel):

@@ -77,6 +77,7 @@ export class Actions {
     const items = new Map();
     const reason = await makeBeside(socket, order, count, (message) => {
       if (message.type === "begun") {
+        if (items.has(message.slot)) return; // it waits for the second try, after a question
         const item = { id: `${message.request}/${message.slot}`, status: "waiting", seed: message.seed, prompt: message.prompt, pass: 0, passes: 1 };
         items.set(message.slot, item);
         stream.insertAfter(tile.id, item);

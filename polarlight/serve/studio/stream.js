@@ -1,6 +1,7 @@
 // What is being made: an endless stream in Speed mode, a few candidates in Quality. A source for the grid.
 
 import { get } from "./api.js";
+import { askForConsent } from "./consent.js";
 import { complain, notice, tell } from "./notices.js";
 import { change, imageModel, state } from "./state.js";
 
@@ -95,7 +96,11 @@ export class Stream {
     this.allowed = count ?? this.room() + this.gone;
     this.slots = new Map();
     let mine = null;
-    const listener = (message) => mine === this.request && this.hear(message);
+    const listener = (message) => {
+      if (mine !== this.request) return;
+      if (message.consent) this.asked(message, order, count);
+      else this.hear(message);
+    };
     mine = this.request = this.socket.start({ ...order, count, allowed: this.allowed }, listener);
     tell("Drawing has begun.");
     this.onChange();
@@ -112,6 +117,16 @@ export class Stream {
     if (message.type === "ended") this.ended(message);
     else this[message.type](message);
     this.onChange();
+  }
+
+  /** It was refused for want of consent: where the person states it, all of it is asked for again. */
+  async asked({ message }, order, count) {
+    this.lastFailure = null;
+    this.ended({ reason: "refused" });
+    const { run } = state;
+    const given = await askForConsent();
+    if (given && !this.running && state.run === run) this.go({ ...order, subject_consent: true }, count);
+    else if (!given) complain({ message });
   }
 
   begun({ slot, seed, prompt }) {
@@ -147,7 +162,7 @@ export class Stream {
       notice("The connection was lost. What was made is kept.", { action: state.run && { label: "Continue", run: () => this.goOn() } });
     } else if (this.lastFailure) notice(this.lastFailure);
     this.lastFailure = null;
-    tell(reason === "stopped" ? "Stopped." : "Done.");
+    tell({ stopped: "Stopped.", refused: "Refused." }[reason] ?? "Done.");
     this.onChange();
   }
 
@@ -217,8 +232,9 @@ export function asItem(tile) {
 /** Make a few tiles beside the stream; `hear` gets drafts and tiles. Ends by itself. */
 export function makeBeside(socket, order, count, hear) {
   return new Promise((resolve) => {
-    socket.start({ ...order, count, allowed: count }, (message) => {
+    socket.start({ ...order, count, allowed: count }, async (message) => {
       if (message.type !== "ended") return hear(message);
+      if (message.consent && (await askForConsent())) return resolve(makeBeside(socket, { ...order, subject_consent: true }, count, hear));
       if (message.reason === "failed") complain({ message: message.message });
       if (message.reason === "lost") complain({ message: "The connection was lost before it was done. Try again." });
       resolve(message.reason);

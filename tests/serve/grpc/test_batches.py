@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import time
 
-import grpc
-import pytest
-from service_doors import data_uri, picture_file
+from service_doors import data_uri, picture_file, wait_for
+from service_grpc import Code, refused
 from xai_sdk.image import _make_generate_request as image_request
 from xai_sdk.proto import batch_pb2, chat_pb2, video_pb2
 
@@ -19,10 +17,8 @@ def picture(name: str | None, prompt: str = "a cat", **more: object) -> batch_pb
 
 
 def ended(client, batch_id: str) -> batch_pb2.Batch:
-    deadline = time.monotonic() + 20
-    while (batch := client.batch.get(batch_id)).state.num_pending and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return batch
+    wait_for(lambda: not client.batch.get(batch_id).state.num_pending)
+    return client.batch.get(batch_id)
 
 
 def test_a_batch_of_pictures_edits_and_clips_is_worked_off(client) -> None:
@@ -87,48 +83,49 @@ def test_a_cancelled_batch_makes_nothing_more(client, served) -> None:
     assert (cancelled.state.num_cancelled, cancelled.HasField("cancel_time")) == (1, True)
     (result,) = client.batch.list_batch_results(batch.batch_id).failed
     assert "cancelled" in result.error_message
-    with pytest.raises(grpc.RpcError) as error:
+    with refused(Code.INVALID_ARGUMENT):
         client.batch.add(batch.batch_id, [picture("two")])
-    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_a_batch_takes_no_chats_and_then_nothing_at_all(client) -> None:
     batch = client.batch.create("mixed")
     chat = batch_pb2.BatchRequest(batch_request_id="chat", completion_request=chat_pb2.GetCompletionsRequest())
-    with pytest.raises(grpc.RpcError) as error:
+    with refused(Code.INVALID_ARGUMENT):
         client.batch.add(batch.batch_id, [picture("one"), chat])
-    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert client.batch.get(batch.batch_id).state.num_requests == 0
 
 
 def test_batches_of_others_are_not_found(client, served) -> None:
     batch = client.batch.create("mine")
-    with served.client(served.house.other) as stranger, pytest.raises(grpc.RpcError) as error:
+    with served.client(served.house.other) as stranger, refused(Code.NOT_FOUND):
         stranger.batch.get(batch.batch_id)
-    assert error.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_a_batch_that_cannot_be_paid_for_does_not_go_on(served) -> None:
+def test_a_batch_that_cannot_be_paid_for_is_not_opened(served) -> None:
     poor = served.house.state.keys.create("poor batches", prepaid=True)
     line = {"custom_id": "r", "url": "/v1/images/generations", "body": {"prompt": "a cat", "model": MODEL}}
     with served.client(poor.secret) as client:
         file = client.files.upload(json.dumps(line).encode(), filename="requests.jsonl")
-        with pytest.raises(grpc.RpcError) as error:
+        with refused(Code.PERMISSION_DENIED):
             client.batch.create("too dear", input_file_id=file.id)
-        assert error.value.code() is grpc.StatusCode.PERMISSION_DENIED
-        (batch,) = client.batch.list().batches
-    assert batch.HasField("cancel_time")
+        assert not client.batch.list().batches
 
 
-def test_the_result_of_one_request_alone_is_not_served(client, served) -> None:
+def test_a_batch_repeated_with_its_idempotency_key_is_one_batch(served) -> None:
+    with served.client(metadata=(("idempotency-key", "one batch"),)) as client:
+        first = client.batch.create("once")
+        assert client.batch.create("once").batch_id == first.batch_id
+        with refused(Code.ABORTED):
+            client.batch.create("twice")
+
+
+def test_the_result_of_one_request_alone_which_no_client_asks_for_is_not_served(client, served) -> None:
     from xai_sdk.proto import batch_pb2_grpc
 
-    metadata = (("authorization", f"Bearer {served.house.secret}"),)
-    with grpc.insecure_channel(served.address) as channel, pytest.raises(grpc.RpcError) as error:
+    with served.channel() as channel, refused(Code.UNIMPLEMENTED):
         batch_pb2_grpc.BatchMgmtStub(channel).GetBatchRequestResult(
-            batch_pb2.GetBatchRequestResultRequest(batch_id="b"), metadata=metadata
+            batch_pb2.GetBatchRequestResultRequest(batch_id="b"), metadata=served.metadata
         )
-    assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_the_asynchronous_client_lists_batches(served) -> None:

@@ -1,18 +1,20 @@
 """What every call has: an id, a line in the log, an end that can be told."""
 
-import asyncio
 import logging
 import threading
 
-import grpc
 import pytest
 from google.protobuf.empty_pb2 import Empty
+from service_doors import wait_for
+from service_grpc import Code, refused
 from xai_sdk.proto import auth_pb2_grpc, chat_pb2, chat_pb2_grpc
+
+PROMPT = "a cat to be cancelled"
 
 
 def test_a_call_has_an_id_and_a_line_in_the_log(served, caplog: pytest.LogCaptureFixture) -> None:
-    metadata = (("authorization", f"Bearer {served.house.secret}"), ("x-request-id", "my-call"))
-    with caplog.at_level(logging.INFO, "polarlight.serve.requests"), grpc.insecure_channel(served.address) as channel:
+    metadata = (*served.metadata, ("x-request-id", "my-call"))
+    with caplog.at_level(logging.INFO, "polarlight.serve.requests"), served.channel() as channel:
         _, call = auth_pb2_grpc.AuthStub(channel).get_api_key_info.with_call(Empty(), metadata=metadata)
     assert dict(call.trailing_metadata())["x-request-id"] == "my-call"
     line = next(record.message for record in caplog.records if "my-call" in record.message)
@@ -22,20 +24,17 @@ def test_a_call_has_an_id_and_a_line_in_the_log(served, caplog: pytest.LogCaptur
 
 
 def test_a_service_that_is_not_here_is_unimplemented(served) -> None:
-    metadata = (("authorization", f"Bearer {served.house.secret}"),)
-    with grpc.insecure_channel(served.address) as channel, pytest.raises(grpc.RpcError) as error:
-        chat_pb2_grpc.ChatStub(channel).GetCompletion(chat_pb2.GetCompletionsRequest(), metadata=metadata)
-    assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    with served.channel() as channel, refused(Code.UNIMPLEMENTED):
+        chat_pb2_grpc.ChatStub(channel).GetCompletion(chat_pb2.GetCompletionsRequest(), metadata=served.metadata)
 
 
 def test_an_error_of_the_server_says_nothing_of_itself(client, served) -> None:
     served.house.images.error = RuntimeError("a secret path")
     try:
-        with pytest.raises(grpc.RpcError) as error:
+        with refused(Code.INTERNAL) as error:
             client.image.sample("a cat", "grok-imagine-image")
     finally:
         served.house.images.error = None
-    assert error.value.code() is grpc.StatusCode.INTERNAL
     assert "secret" not in error.value.details()
 
 
@@ -44,29 +43,22 @@ def test_a_cancelled_job_ends_its_call_and_is_not_made_again(client, served) -> 
     house.images.go.clear()
 
     def ask() -> None:
-        with pytest.raises(grpc.RpcError) as error:
-            client.image.sample("a cat to be cancelled", "grok-imagine-image")
-        ended.append(error.value.code())
+        with refused(Code.CANCELLED):
+            client.image.sample(PROMPT, "grok-imagine-image")
+        ended.append(PROMPT)
 
     caller = threading.Thread(target=ask)
     try:
         caller.start()
-        job = asyncio.run(the_job(house, "a cat to be cancelled"))
+        wait_for(lambda: [job.body["prompt"] for job in house.jobs() if job.state == "running"] == [PROMPT])
+        job = house.jobs()[0]
         house.state.jobs.cancel(job.id)
         house.service.workers.dismiss(job.id)
         caller.join(10)
     finally:
         house.images.go.set()
-    assert ended == [grpc.StatusCode.CANCELLED]
-    assert [each.body["prompt"] for each in house.jobs()].count("a cat to be cancelled") == 1
-
-
-async def the_job(house, prompt: str):
-    for _ in range(200):
-        if house.jobs() and (job := house.jobs()[0]).body["prompt"] == prompt and job.state == "running":
-            return job
-        await asyncio.sleep(0.02)
-    raise AssertionError("the job did not start")
+    assert ended == [PROMPT]
+    assert [each.body["prompt"] for each in house.jobs()].count(PROMPT) == 1
 
 
 def test_calls_are_counted_with_those_of_rest(client, served) -> None:

@@ -1,14 +1,17 @@
 """Files by xAI's own client."""
 
 import asyncio
+import errno
 import io
+import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
-import grpc
 import httpx
 import pytest
 from service_doors import picture_file
+from service_grpc import Code, refused
 from xai_sdk.proto import files_pb2, files_pb2_grpc
 
 
@@ -19,9 +22,8 @@ def test_a_file_is_kept_read_and_deleted(client) -> None:
     assert client.files.get(file.id) == file
     assert client.files.content(file.id) == b"hello"
     assert client.files.delete(file.id).deleted
-    with pytest.raises(grpc.RpcError) as error:
+    with refused(Code.NOT_FOUND):
         client.files.get(file.id)
-    assert error.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 def test_a_file_of_many_parts_comes_back_whole(client) -> None:
@@ -47,9 +49,8 @@ def test_files_are_listed_page_by_page_in_either_order(served) -> None:
 
 @pytest.mark.parametrize("ask", [{"sort_by": "size"}, {"filter": 'name = "a"'}, {"limit": 20_000}])
 def test_a_list_refuses_what_it_does_not_do(client, ask: dict) -> None:
-    with pytest.raises(grpc.RpcError) as error:
+    with refused(Code.INVALID_ARGUMENT):
         client.files.list(**ask)
-    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_a_file_has_a_public_address_until_it_is_revoked(client) -> None:
@@ -64,39 +65,56 @@ def test_a_file_has_a_public_address_until_it_is_revoked(client) -> None:
     assert not client.files.revoke_public_url(file.id).revoked
 
 
+def test_an_upload_repeated_with_its_idempotency_key_is_one_file(served) -> None:
+    with served.client(metadata=(("idempotency-key", "one file"),)) as client:
+        first = client.files.upload(b"hello", filename="a.txt")
+        assert client.files.upload(b"hello", filename="a.txt") == first
+        with refused(Code.ABORTED):
+            client.files.upload(b"bye", filename="a.txt")
+
+
+def test_an_upload_that_finds_the_disk_full_is_unavailable(served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    init, data = (
+        files_pb2.UploadFileChunk(init=files_pb2.UploadFileInit(name="a")),
+        files_pb2.UploadFileChunk(data=b"full"),
+    )
+    with served.channel() as channel, refused(Code.UNAVAILABLE, "The server's disk is full."):
+        files_pb2_grpc.FilesStub(channel).UploadFile(iter([init, data]), metadata=served.metadata)
+
+
 def test_files_of_others_are_not_found(client, served) -> None:
     file = client.files.upload(b"mine", filename="a.txt")
     with served.client(served.house.other) as stranger:
         for ask in (stranger.files.get, stranger.files.content, stranger.files.delete):
-            with pytest.raises(grpc.RpcError) as error:
+            with refused(Code.NOT_FOUND):
                 ask(file.id)
-            assert error.value.code() is grpc.StatusCode.NOT_FOUND
     assert client.files.content(file.id) == b"mine"
 
 
 def test_an_upload_without_a_name_is_refused(served) -> None:
-    metadata = (("authorization", f"Bearer {served.house.secret}"),)
-    with grpc.insecure_channel(served.address) as channel, pytest.raises(grpc.RpcError) as error:
-        files_pb2_grpc.FilesStub(channel).UploadFile(iter([files_pb2.UploadFileChunk(data=b"x")]), metadata=metadata)
-    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    with served.channel() as channel, refused(Code.INVALID_ARGUMENT):
+        files_pb2_grpc.FilesStub(channel).UploadFile(
+            iter([files_pb2.UploadFileChunk(data=b"x")]), metadata=served.metadata
+        )
 
 
 def test_an_upload_that_is_too_large_or_stops_is_ended(strict) -> None:
-    with strict.client() as client, pytest.raises(grpc.RpcError) as error:
+    with strict.client() as client, refused(Code.INVALID_ARGUMENT):
         client.files.upload(b"x" * 1001, filename="a.txt")
-    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    silent, metadata = threading.Event(), (("authorization", f"Bearer {strict.house.secret}"),)
+    silent = threading.Event()
 
     def parts() -> Iterator[files_pb2.UploadFileChunk]:
         yield files_pb2.UploadFileChunk(init=files_pb2.UploadFileInit(name="a.txt"))
         silent.wait(10)
 
-    with grpc.insecure_channel(strict.address) as channel:
-        with pytest.raises(grpc.RpcError) as error:
-            files_pb2_grpc.FilesStub(channel).UploadFile(parts(), metadata=metadata)
+    with strict.channel() as channel:
+        with refused(Code.DEADLINE_EXCEEDED, "The file did not arrive in time."):
+            files_pb2_grpc.FilesStub(channel).UploadFile(parts(), metadata=strict.metadata)
         silent.set()
-    assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert error.value.details() == "The file did not arrive in time."
 
 
 def test_a_folder_in_the_name_is_left_out(client) -> None:

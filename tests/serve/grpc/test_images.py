@@ -2,14 +2,13 @@
 
 import asyncio
 import io
-import time
 from dataclasses import replace
 
-import grpc
 import pytest
 from PIL import Image
-from service_doors import data_uri, picture_file
+from service_doors import data_uri, picture_file, wait_for
 from service_engines import WITHHELD_SEED, FakeImages
+from service_grpc import Code, refused
 from xai_sdk.proto import image_pb2, image_pb2_grpc
 
 MODEL = "grok-imagine-image"
@@ -17,10 +16,6 @@ MODEL = "grok-imagine-image"
 
 def opened(content: bytes) -> Image.Image:
     return Image.open(io.BytesIO(content))
-
-
-def code_of(error: pytest.ExceptionInfo) -> grpc.StatusCode:
-    return error.value.code()
 
 
 def test_a_picture_comes_at_an_address_that_the_client_downloads(client, served) -> None:
@@ -74,12 +69,9 @@ def test_every_aspect_ratio_of_the_protocol_has_its_own_words() -> None:
 
 
 def test_a_number_newer_than_the_server_is_refused(served) -> None:
-    metadata = (("authorization", f"Bearer {served.house.secret}"),)
     request = image_pb2.GenerateImageRequest(prompt="a cat", model=MODEL, aspect_ratio=99)
-    with grpc.insecure_channel(served.address) as channel, pytest.raises(grpc.RpcError) as error:
-        image_pb2_grpc.ImageStub(channel).GenerateImage(request, metadata=metadata)
-    assert code_of(error) is grpc.StatusCode.INVALID_ARGUMENT
-    assert "The value 99 of aspect_ratio is not known here." in error.value.details()
+    with served.channel() as channel, refused(Code.INVALID_ARGUMENT, "The value 99 of aspect_ratio is not known here."):
+        image_pb2_grpc.ImageStub(channel).GenerateImage(request, metadata=served.metadata)
 
 
 def test_an_edit_takes_one_picture(client, served) -> None:
@@ -121,27 +113,25 @@ def test_a_withheld_picture_says_so_and_has_no_content(client, served, monkeypat
 @pytest.mark.parametrize(
     ("ask", "code"),
     [
-        ({"prompt": ""}, grpc.StatusCode.INVALID_ARGUMENT),
-        ({"model": "grok-none"}, grpc.StatusCode.NOT_FOUND),
-        ({"model": "grok-imagine-video"}, grpc.StatusCode.INVALID_ARGUMENT),
-        ({"prompt": "a nude child"}, grpc.StatusCode.INVALID_ARGUMENT),
-        ({"image_url": "not a picture"}, grpc.StatusCode.INVALID_ARGUMENT),
-        ({"image_file_id": "file-unknown"}, grpc.StatusCode.NOT_FOUND),
-        ({"image_urls": [data_uri(picture_file())] * 4}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"prompt": ""}, Code.INVALID_ARGUMENT),
+        ({"model": "grok-none"}, Code.NOT_FOUND),
+        ({"model": "grok-imagine-video"}, Code.INVALID_ARGUMENT),
+        ({"prompt": "a nude child"}, Code.INVALID_ARGUMENT),
+        ({"image_url": "not a picture"}, Code.INVALID_ARGUMENT),
+        ({"image_file_id": "file-unknown"}, Code.NOT_FOUND),
+        ({"image_urls": [data_uri(picture_file())] * 4}, Code.INVALID_ARGUMENT),
     ],
 )
-def test_a_mistake_has_its_status(client, ask: dict, code: grpc.StatusCode) -> None:
-    with pytest.raises(grpc.RpcError) as error:
+def test_a_mistake_has_its_status(client, ask: dict, code: Code) -> None:
+    with refused(code):
         client.image.sample(**{"prompt": "a cat", "model": MODEL, **ask})
-    assert code_of(error) is code
 
 
 def test_a_key_without_credit_is_refused_before_work(served) -> None:
     poor = served.house.state.keys.create("poor", prepaid=True)
     made = len(served.house.images.tasks)
-    with served.client(poor.secret) as client, pytest.raises(grpc.RpcError) as error:
+    with served.client(poor.secret) as client, refused(Code.PERMISSION_DENIED):
         client.image.sample("a cat", MODEL)
-    assert code_of(error) is grpc.StatusCode.PERMISSION_DENIED
     assert len(served.house.images.tasks) == made
 
 
@@ -149,12 +139,9 @@ def test_a_call_that_is_given_up_takes_its_work_along(served) -> None:
     house = served.house
     house.images.go.clear()
     try:
-        with served.client(timeout=0.5) as client, pytest.raises(grpc.RpcError) as error:
+        with served.client(timeout=0.5) as client, refused(Code.DEADLINE_EXCEEDED):
             client.image.sample("a cat that nobody waits for", MODEL)
-        assert code_of(error) is grpc.StatusCode.DEADLINE_EXCEEDED
-        deadline = time.monotonic() + 5
-        while not house.jobs()[0].ended and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_for(lambda: house.jobs()[0].ended)
         job = house.jobs()[0]
         assert (job.body["prompt"], job.state) == ("a cat that nobody waits for", "cancelled")
     finally:

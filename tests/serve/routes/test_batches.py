@@ -89,6 +89,21 @@ async def test_a_batch_is_cancelled_with_what_has_not_ended(house: House) -> Non
 
 
 @in_house()
+async def test_a_batch_repeated_with_its_idempotency_key_is_one_batch_and_another_is_a_conflict(house: House) -> None:
+    content = "\n".join(json.dumps(drawing(f"r{n}")) for n in range(2)).encode()
+    file = (await house.client.post("/v1/files", files={"file": ("b.jsonl", content)})).json()
+    body, headers = {"name": "cats", "input_file_id": file["id"]}, {"idempotency-key": "once"}
+    first = (await house.client.post(BATCHES, json=body, headers=headers)).json()
+    await emptied(house, first["batch_id"])
+    await house.client.delete(f"/v1/files/{file['id']}")  # what it was made from is not asked for again
+    again = await house.client.post(BATCHES, json=body, headers=headers)
+    assert (again.status_code, again.json()["batch_id"], len(house.jobs())) == (200, first["batch_id"], 2)
+    other = await house.client.post(BATCHES, json={"name": "dogs"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (409, "aborted")
+    assert len((await house.client.get(BATCHES)).json()["batches"]) == 1
+
+
+@in_house()
 async def test_a_batch_that_cannot_be_paid_is_refused_whole(house: House) -> None:
     house.state.keys.update(house.key.id, monthly_limit_ticks=300_000_000)
     lines = [drawing(f"r{n}") for n in range(2)]
@@ -96,6 +111,7 @@ async def test_a_batch_that_cannot_be_paid_is_refused_whole(house: House) -> Non
     file = (await house.client.post("/v1/files", files={"file": ("b.jsonl", content)})).json()
     answer = await house.client.post(BATCHES, json={"name": "dear", "input_file_id": file["id"]})
     assert (answer.status_code, house.jobs(), house.images.tasks) == (403, [], [])
+    assert (await house.client.get(BATCHES)).json()["batches"] == []
 
 
 @in_house(queue=1)

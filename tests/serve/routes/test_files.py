@@ -1,5 +1,10 @@
 """Files over REST."""
 
+import errno
+import os
+from pathlib import Path
+
+import httpx
 import pytest
 from service_doors import House, in_house, picture_file
 
@@ -37,6 +42,35 @@ async def test_files_are_listed_page_by_page_and_inputs_are_not_among_them(house
 
 
 @in_house()
+async def test_an_upload_repeated_with_its_idempotency_key_is_one_file_and_another_is_a_conflict(house: House) -> None:
+    async def upload(content: bytes, key: str = "once") -> httpx.Response:
+        files = {"file": ("a.txt", content, "text/plain")}
+        return await house.client.post("/v1/files", files=files, headers={"idempotency-key": key})
+
+    first = await upload(b"hello")
+    again = await upload(b"hello")
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert (await upload(b"hello", "another")).json()["id"] != first.json()["id"]
+    other = await upload(b"bye")
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_conflict")
+    assert len((await house.client.get("/v1/files")).json()["data"]) == 2
+
+
+@in_house()
+async def test_an_upload_that_finds_the_disk_full_is_answered_with_503_and_leaves_no_file(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    answer = await house.client.post("/v1/files", files={"file": ("a.txt", b"x", "text/plain")})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    assert answer.json()["error"]["message"] == "The server's disk is full. Try again later."
+    assert (await house.client.get("/v1/files")).json()["data"] == []
+
+
+@in_house()
 async def test_another_keys_file_does_not_exist(house: House) -> None:
     file = await uploaded(house)
     async with house.client_with(house.other) as other:
@@ -60,21 +94,45 @@ async def test_a_public_address_is_given_used_and_revoked(house: House) -> None:
         assert (await anybody.get(given["public_url"])).status_code == 404
 
 
+@in_house()
+async def test_a_file_shows_its_public_address_and_until_when_it_is_good(house: House) -> None:
+    file = await uploaded(house)
+    assert (file["public_url"], file["public_url_expires_at"]) == (None, None)
+    path = f"/v1/files/{file['id']}"
+    given = (await house.client.post(f"{path}/public-url", json={"expires_after": 3600})).json()
+    shown = (await house.client.get(path)).json()
+    assert (shown["public_url"], shown["public_url_expires_at"]) == (given["public_url"], given["expires_at"])
+    assert (await house.client.get("/v1/files")).json()["data"] == [shown]
+    house.state.files.publish(file["id"], -1.0)  # its time is over
+    ended = (await house.client.get(path)).json()
+    assert (ended["public_url"], ended["public_url_expires_at"]) == (None, None)
+
+
+@pytest.mark.parametrize("public", [{}, {"expires_after": None}, True])
+@in_house()
+async def test_an_output_may_be_kept_at_a_public_address_for_the_usual_time(house: House, public: object) -> None:
+    kept = {"filename": "cat.png", "public_url": public}
+    body = {"prompt": "a cat", "model": "grok-imagine-image", "storage_options": kept}
+    answer = await house.client.post("/v1/images/generations", json=body)
+    assert answer.status_code == 200, answer.text
+    said = answer.json()["data"][0]["file_output"]
+    shown = (await house.client.get(f"/v1/files/{said['file_id']}")).json()
+    assert said["public_url"] == shown["public_url"] is not None
+    assert shown["public_url_expires_at"] - shown["created_at"] == pytest.approx(house.service.options.url_s, abs=30)
+
+
 @pytest.mark.parametrize(
     ("asked", "status", "content"),
     [("bytes=1-3", 206, b"ell"), ("bytes=3-", 206, b"lo"), ("bytes=-2", 206, b"lo"), ("bytes=9-", 416, None),
      ("bytes=0-1,3-4", 200, b"hello"), ("nonsense", 200, b"hello")],
 )  # fmt: skip
-def test_ranges_are_served(asked: str, status: int, content: bytes | None, tmp_path, migrated_file) -> None:
-    @in_house()
-    async def check(house: House) -> None:
-        file = await uploaded(house)
-        answer = await house.client.get(f"/v1/files/{file['id']}/content", headers={"range": asked})
-        assert answer.status_code == status
-        if content is not None:
-            assert answer.content == content
-
-    check(tmp_path, migrated_file)
+@in_house()
+async def test_ranges_are_served(house: House, asked: str, status: int, content: bytes | None) -> None:
+    file = await uploaded(house)
+    answer = await house.client.get(f"/v1/files/{file['id']}/content", headers={"range": asked})
+    assert answer.status_code == status
+    if content is not None:
+        assert answer.content == content
 
 
 @in_house()

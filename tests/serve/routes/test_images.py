@@ -7,7 +7,18 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from service_doors import House, data_uri, in_house, listening_house, made_home, mask_file, picture_file, pixels_of
+from service_doors import (
+    House,
+    data_uri,
+    in_house,
+    listening_house,
+    made_home,
+    mask_file,
+    picture_file,
+    pixels_of,
+    soon,
+    wait_for,
+)
 from service_engines import WITHHELD_SEED
 
 GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
@@ -53,15 +64,10 @@ async def test_a_grok_model_answers_with_the_url_of_a_jpeg(house: House) -> None
 @pytest.mark.parametrize(
     ("model", "default"), [("gpt-image-1", "b64_json"), ("fake-image", "b64_json"), ("grok-imagine-image", "url")]
 )
-def test_the_usual_form_of_an_answer_goes_by_the_models_family(
-    model: str, default: str, tmp_path, migrated_file
-) -> None:
-    @in_house()
-    async def check(house: House) -> None:
-        given = (await house.client.post(GENERATIONS, json={"prompt": "a cat", "model": model})).json()["data"][0]
-        assert [name for name in ("url", "b64_json") if given[name]] == [default]
-
-    check(tmp_path, migrated_file)
+@in_house()
+async def test_the_usual_form_of_an_answer_goes_by_the_models_family(house: House, model: str, default: str) -> None:
+    given = (await house.client.post(GENERATIONS, json={"prompt": "a cat", "model": model})).json()["data"][0]
+    assert [name for name in ("url", "b64_json") if given[name]] == [default]
 
 
 @in_house()
@@ -300,8 +306,7 @@ async def test_a_rate_limit_answers_429_with_the_time_to_wait(house: House) -> N
 async def test_a_full_queue_answers_429_and_charges_nothing(house: House) -> None:
     house.images.go.clear()
     first = asyncio.create_task(house.client.post(GENERATIONS, json={"prompt": "a cat"}))
-    while not house.images.tasks:
-        await asyncio.sleep(0.01)
+    await soon(lambda: house.images.tasks)
     answer = await house.client.post(GENERATIONS, json={"prompt": "a dog"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "queue_full")
     assert "retry-after" in answer.headers
@@ -332,8 +337,6 @@ async def test_the_picture_carries_its_settings_and_the_mark(house: House) -> No
 
 
 def test_a_client_that_hangs_up_stops_the_work_and_pays_nothing(tmp_path, migrated_file) -> None:
-    import time
-
     import httpx
 
     with listening_house(made_home(tmp_path, migrated_file)) as (house, url):
@@ -342,13 +345,8 @@ def test_a_client_that_hangs_up_stops_the_work_and_pays_nothing(tmp_path, migrat
         for request in ({"prompt": "a cat"}, {"prompt": "a cat", "stream": True}):
             with pytest.raises(httpx.ReadTimeout):
                 httpx.post(url + GENERATIONS, json=request, headers=headers, timeout=0.4)
-        deadline = time.monotonic() + 10
-        while {job.state for job in house.jobs()} != {"cancelled"} and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert [job.state for job in house.jobs()] == ["cancelled", "cancelled"]
-        while house.images.cancelled < 2 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert house.images.cancelled == 2
+        wait_for(lambda: [job.state for job in house.jobs()] == ["cancelled", "cancelled"])
+        wait_for(lambda: house.images.cancelled == 2)
         assert house.charged() == 0
 
 

@@ -1,11 +1,10 @@
 """Clips over REST, in both dialects."""
 
-import asyncio
 import io
 
 import av
 import pytest
-from service_doors import House, data_uri, in_house, picture_file
+from service_doors import House, data_uri, in_house, picture_file, soon
 from service_engines import WITHHELD
 
 VIDEOS = "/v1/videos"
@@ -28,8 +27,7 @@ async def test_a_clip_in_openais_dialect_is_queued_made_and_fetched(house: House
     house.clips.go.clear()
     made = await created(house, seconds="4", size="1280x720")
     assert (made["object"], made["status"], made["seconds"]) == ("video", "queued", "4")
-    while not house.clips.tasks:
-        await asyncio.sleep(0.01)
+    await soon(lambda: house.clips.tasks)
     going = await house.client.get(f"{VIDEOS}/{made['id']}")
     assert (going.json()["status"], going.headers["openai-poll-after-ms"]) == ("in_progress", "1000")
     assert (await house.client.get(f"{VIDEOS}/{made['id']}/content")).status_code == 404
@@ -136,6 +134,26 @@ async def test_a_clip_is_remixed_edited_and_extended(house: House) -> None:
 
 
 @in_house()
+async def test_an_edit_without_a_clip_is_refused_in_its_dialect(house: House) -> None:
+    for path in ("edits", "extensions"):
+        theirs = await house.client.post(f"{VIDEOS}/{path}", json={"prompt": "x", "model": "grok-imagine-video"})
+        assert (theirs.status_code, "missing field `video`" in theirs.text) == (422, True)
+        ours = await house.client.post(f"{VIDEOS}/{path}", json={"prompt": "x", "model": "sora-2"})
+        assert (ours.status_code, ours.json()["error"]["param"]) == (400, "video")
+
+
+@in_house()
+async def test_an_edit_takes_its_clip_as_a_form(house: House) -> None:
+    made = await finished(house)
+    clip = (await house.client.get(f"{VIDEOS}/{made['id']}/content")).content
+    for path, task in (("edits", "edit"), ("extensions", "extend")):
+        form = {"video": ("a.mp4", clip, "video/mp4")}
+        answer = await house.client.post(f"{VIDEOS}/{path}", data={"prompt": "in blue", "model": "sora-2"}, files=form)
+        assert await house.settled(answer.json()["id"].removeprefix("video_")) == "done"
+        assert house.clips.tasks[-1].task == task
+
+
+@in_house()
 async def test_clips_are_listed_and_deleted(house: House) -> None:
     ids = [(await finished(house, prompt=f"cat {n}"))["id"] for n in range(3)]
     first = (await house.client.get(VIDEOS, params={"limit": 2})).json()
@@ -151,11 +169,9 @@ async def test_clips_are_listed_and_deleted(house: House) -> None:
 async def test_deleting_a_clip_under_way_stops_the_engine_and_costs_nothing(house: House) -> None:
     house.clips.go.clear()
     made = await created(house)
-    while not house.clips.tasks:
-        await asyncio.sleep(0.01)
+    await soon(lambda: house.clips.tasks)
     assert (await house.client.delete(f"{VIDEOS}/{made['id']}")).status_code == 200
-    while not house.clips.cancelled:
-        await asyncio.sleep(0.01)
+    await soon(lambda: house.clips.cancelled)
     assert house.charged() == 0
     assert house.state.ledger.balance(house.key.id) == 0
 
@@ -192,9 +208,6 @@ async def test_without_a_video_model_both_dialects_say_so(house: House) -> None:
      ({"prompt": "x", "reference_audios": [{"voice_id": "a"}]}, 400),
      ({"prompt": "x", "image": {"url": "data:image/png;base64,AAAA"}}, 400)],
 )  # fmt: skip
-def test_what_cannot_be_made_is_refused(request_body: dict, status: int, tmp_path, migrated_file) -> None:
-    @in_house()
-    async def check(house: House) -> None:
-        assert (await house.client.post(f"{VIDEOS}/generations", json=request_body)).status_code == status
-
-    check(tmp_path, migrated_file)
+@in_house()
+async def test_what_cannot_be_made_is_refused(house: House, request_body: dict, status: int) -> None:
+    assert (await house.client.post(f"{VIDEOS}/generations", json=request_body)).status_code == status

@@ -3,10 +3,10 @@
 import sqlalchemy as sa
 from alembic import op
 
+from polarlight.serve.columns import COUNTED, filled, key_id, number, optional, times
+
 revision = "0001"
 down_revision = None
-
-Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
@@ -19,65 +19,58 @@ def make_keys() -> None:
     op.create_table(
         "keys",
         sa.Column("id", sa.Text, primary_key=True),
-        sa.Column("name", sa.Text, nullable=False),
+        *filled(sa.Text, "name"),
         sa.Column("secret_hash", sa.Text, nullable=False, unique=True),
-        sa.Column("redacted", sa.Text, nullable=False),
-        sa.Column("owner", sa.Boolean, nullable=False),
-        sa.Column("acls", sa.JSON, nullable=False),
-        sa.Column("requests_per_second", sa.Integer),
-        sa.Column("requests_per_minute", sa.Integer),
+        *filled(sa.Text, "redacted"),
+        *filled(sa.Boolean, "owner"),
+        *filled(sa.JSON, "acls"),
+        *optional(sa.Integer, "requests_per_second", "requests_per_minute"),
         sa.Column("monthly_limit_ticks", sa.BigInteger),
-        sa.Column("prepaid", sa.Boolean, nullable=False),
-        sa.Column("blocked", sa.Boolean, nullable=False),
-        sa.Column("created_at", sa.Double, nullable=False),
-        sa.Column("modified_at", sa.Double, nullable=False),
-        sa.Column("modified_by", sa.Text, nullable=False),
+        *filled(sa.Boolean, "prepaid", "blocked"),
+        *times("created_at", "modified_at"),
+        *filled(sa.Text, "modified_by"),
         sa.Column("revoked_at", sa.Double),
     )
     owners = sa.text("owner")
     op.create_index("one_owner", "keys", ["owner"], unique=True, sqlite_where=owners, postgresql_where=owners)
     op.create_table(
         "consents",
-        sa.Column("number", Number, primary_key=True),
-        sa.Column("key_id", sa.Text, sa.ForeignKey("keys.id"), nullable=False, index=True),
-        sa.Column("granted_at", sa.Double, nullable=False),
+        number(),
+        key_id(index=True),
+        *times("granted_at"),
         sa.Column("withdrawn_at", sa.Double),
-        sqlite_autoincrement=True,
+        **COUNTED,
     )
     op.create_table(
         "accepted_requests",
-        sa.Column("number", Number, primary_key=True),
-        sa.Column("key_id", sa.Text, sa.ForeignKey("keys.id"), nullable=False),
-        sa.Column("scope", sa.Text, nullable=False),
-        sa.Column("at", sa.Double, nullable=False),
+        number(),
+        key_id(),
+        *filled(sa.Text, "scope"),
+        *times("at"),
         sa.Index(None, "key_id", "scope", "at"),
         sa.Index(None, "at"),
-        sqlite_autoincrement=True,
+        **COUNTED,
     )
 
 
 def make_ledger() -> None:
     op.create_table(
         "ledger",
-        sa.Column("number", Number, primary_key=True),
-        sa.Column("at", sa.Double, nullable=False),
-        sa.Column("day", sa.Text, nullable=False),
-        sa.Column("month", sa.Text, nullable=False),
-        sa.Column("key_id", sa.Text, sa.ForeignKey("keys.id"), nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
+        number(),
+        *times("at"),
+        *filled(sa.Text, "day", "month"),
+        key_id(),
+        *filled(sa.Text, "kind"),
         sa.Column("reference", sa.Text, nullable=False, unique=True),
         sa.Column("request_id", sa.Text),
-        sa.Column("model", sa.Text, nullable=False),
-        sa.Column("ticks", sa.BigInteger, nullable=False),
-        sa.Column("cost_ticks", sa.BigInteger, nullable=False),
-        sa.Column("balance_after", sa.BigInteger, nullable=False),
-        sa.Column("spent_after", sa.BigInteger, nullable=False),
-        sa.Column("note", sa.Text, nullable=False),
+        *filled(sa.Text, "model"),
+        *filled(sa.BigInteger, "ticks", "cost_ticks", "balance_after", "spent_after"),
+        *filled(sa.Text, "note"),
         sa.CheckConstraint("kind IN ('credit', 'grant', 'reserved', 'charged', 'released')", name="kind"),
         sa.Index(None, "key_id", "number"),
         sa.Index(None, "key_id", "month", "number"),
         sa.Index(None, "day"),
-        sqlite_autoincrement=True,
+        **COUNTED,
     )
 
 

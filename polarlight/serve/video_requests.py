@@ -1,49 +1,44 @@
-"""Requests for clips, read into orders: forms and JSON, both dialects."""
+"""Requests for clips, read into orders: new ones, changes of a clip, remixes. Free of HTTP."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal
+from typing import Any
 
-from fastapi import Request
-
-from polarlight.base.errors import UserError
 from polarlight.infer.engine import UnsupportedTask
 
-from .bodies import checked, is_form, read_form, read_json
-from .dialects import known_dialect, set_dialect
 from .errors import Problem
 from .inputs import GivenPicture, read_reference
-from .jobs import Job
+from .job_rows import Job
 from .schemas.shared import Reference
-from .schemas.videos import VideoCreation, VideoEdit, VideoExtension, VideoGeneration, VideoSettings, VideoSource
+from .schemas.videos import (
+    VideoCreation,
+    VideoEditForm,
+    VideoExtensionForm,
+    VideoGeneration,
+    VideoSettings,
+    VideoSource,
+)
 from .service import Admission, Caller, Service
 from .storage import storage_of
-from .video_answers import find_video, video_file
+from .video_answers import find_video, public_id, video_file
 from .video_orders import VideoOrder, with_source
 
 Ordered = tuple[Admission, VideoOrder]
 
 
-async def creating_order(request: Request, service: Service, caller: Caller) -> Ordered:
-    """OpenAI's `POST /v1/videos`.
+async def creating_order(service: Service, caller: Caller, asked: VideoCreation, first: bytes | None = None) -> Ordered:
+    """OpenAI's `POST /v1/videos`. first: the file of the first frame, where one came in a form.
 
     Raises:
-        Problem, UserError, NoSuchFile, ContentTooLarge: the body is wrong.
+        UserError, NoSuchFile, ContentTooLarge: the picture cannot be had.
+        UnsupportedTask: it asks for what is not done here.
     """
-    files: list[bytes] = []
-    if is_form(request):
-        form = await read_form(request, service.state.settings.limits.file_bytes)
-        body, files = form.fields, form.contents("input_reference")
-    else:
-        body = await read_json(request, service, "video")
-    set_dialect(request, "openai")
-    asked = checked(VideoCreation, body, "openai")
     admission = await service.admit_model(caller, "video", asked.model)
-    first = await asyncio.to_thread(GivenPicture.read, files[0]) if files else None
+    picture = None if first is None else await asyncio.to_thread(GivenPicture.read, first)
     if asked.input_reference is not None:
-        first = await _picture(service, caller, asked.input_reference)
-    return admission, VideoOrder(seconds=asked.seconds, size=asked.size or "auto", first=first, **_settings(asked))
+        picture = await _picture(service, caller, asked.input_reference)
+    return admission, VideoOrder(seconds=asked.seconds, size=asked.size or "auto", first=picture, **_settings(asked))
 
 
 async def generating_order(
@@ -70,43 +65,36 @@ async def generating_order(
 
 
 async def changing_order(
-    request: Request, service: Service, caller: Caller, task: Literal["edit", "extend"]
+    service: Service, caller: Caller, asked: VideoEditForm | VideoExtensionForm, clip: bytes | VideoSource
 ) -> Ordered:
-    """An edit or an extension of a clip, in either dialect.
+    """An edit or an extension of a clip, at hand or somewhere.
 
     Raises:
-        Problem, UserError, NoSuchFile, NoSuchJob, ContentTooLarge: the body is wrong.
+        Problem: the clip is not finished, or gone.
+        UserError, NoSuchFile, NoSuchJob, ContentTooLarge: the clip cannot be had or read.
+        UnsupportedTask: it asks for what is not done here.
     """
-    schema: type[VideoEdit | VideoExtension] = VideoEdit if task == "edit" else VideoExtension
-    if is_form(request):
-        form = await read_form(request, service.state.settings.limits.file_bytes)
-        files = form.contents("video")
-        asked = checked(schema, form.fields, known_dialect(request))
-    else:
-        files = []
-        asked = checked(schema, await read_json(request, service, "video"), known_dialect(request))
     admission = await service.admit_model(caller, "video", asked.model)
-    more: dict[str, Any] = {"seconds": asked.duration} if isinstance(asked, VideoExtension) else {}
-    if files:
-        source = await asyncio.to_thread(with_source, files[0])
-    elif asked.video is None:
-        raise UserError("The request has no clip.", fix="Send one as video.")
+    if isinstance(clip, bytes):
+        source = await asyncio.to_thread(with_source, clip)
     else:
-        source = await _source(service, caller, asked.video)
-    return admission, VideoOrder(task=task, **more, **_settings(asked), **source)
+        source = await _source(service, caller, clip)
+    fields = {**_settings(asked), **source}
+    if isinstance(asked, VideoExtensionForm):
+        return admission, VideoOrder(task="extend", seconds=asked.duration, **fields)
+    return admission, VideoOrder(task="edit", **fields)
 
 
-async def source_of_job(service: Service, job: Job) -> dict[str, Any]:
-    """The fields of an order that starts from a clip made here.
+async def remixing_order(service: Service, caller: Caller, before: Job, prompt: str) -> Ordered:
+    """A finished clip made anew by other words.
 
     Raises:
         Problem: the clip is not finished, or gone.
     """
-    file = await video_file(service, job)
-    if file is None:
-        raise Problem(400, "The clip is not finished, or it is gone.", code="failed_precondition", param="video")
-    content = await asyncio.to_thread(service.state.objects.get, file.object_key)
-    return await asyncio.to_thread(with_source, content)
+    admission = await service.admit_model(caller, "video", before.model)
+    source = await _source_of_job(service, before)
+    seconds, made_from = before.body["seconds"], public_id(before)
+    return admission, VideoOrder(prompt=prompt, seconds=seconds, task="edit", remixed_from=made_from, **source)
 
 
 def _settings(asked: VideoSettings) -> dict[str, Any]:
@@ -128,7 +116,17 @@ async def _picture(service: Service, caller: Caller, reference: Reference) -> Gi
 
 
 async def _source(service: Service, caller: Caller, video: VideoSource) -> dict[str, Any]:
+    """The fields of an order that starts from a clip."""
     if video.id:
-        return await source_of_job(service, await find_video(service, caller.key.id, video.id))
+        return await _source_of_job(service, await find_video(service, caller.key.id, video.id))
     content = await read_reference(service.state, service.options, caller.key.id, video.url or video.file_id or "")
+    return await asyncio.to_thread(with_source, content)
+
+
+async def _source_of_job(service: Service, job: Job) -> dict[str, Any]:
+    """The same for a clip made here."""
+    file = await video_file(service, job)
+    if file is None:
+        raise Problem(400, "The clip is not finished, or it is gone.", code="failed_precondition", param="video")
+    content = await asyncio.to_thread(service.state.objects.get, file.object_key)
     return await asyncio.to_thread(with_source, content)
