@@ -33,7 +33,7 @@ class Mode:
 MODES = {
     "speed": Mode(passes=16, order="spread", sampling=Sampling(guidance=3.0, guidance_start=3.0, temperature=0.6)),
     "quality": Mode(
-        passes=10_000, order="raster", sampling=Sampling(guidance=4.0, guidance_start=4.0, temperature=0.5)
+        passes=10_000, order="raster", sampling=Sampling(guidance=3.0, guidance_start=3.0, temperature=0.6)
     ),
 }
 
