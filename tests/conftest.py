@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import zlib
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C, which tests send
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
