@@ -12,6 +12,7 @@ Marked pictures go through every change below, unmarked ones through one of them
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import statistics
@@ -199,6 +200,26 @@ def mean(values: Iterable[float]) -> float | None:
     return statistics.fmean(known) if known else None
 
 
+def measured(
+    rows: Callable[[Any], list[dict[str, Any]]], options: argparse.Namespace, kinds: dict[str, int]
+) -> list[dict[str, Any]]:
+    """A line for each of `kinds` at each size, in processes; those that `options.state` already holds are kept."""
+    options.state.parent.mkdir(parents=True, exist_ok=True)
+    text = options.state.read_text(encoding="utf-8") if options.state.exists() else ""
+    lines = [json.loads(line) for line in text.splitlines() if line.endswith("}")]  # a line cut off is made again
+    done = {(line["kind"], line["size"], line["number"]) for line in lines}
+    todo = list(tasks(kinds, options.sizes, done))
+    with ProcessPoolExecutor(options.workers) as pool, options.state.open("a", encoding="utf-8") as state:
+        state.write("\n" if text and not text.endswith("\n") else "")
+        for number, finished in enumerate(pool.map(rows, todo), 1):
+            state.writelines(json.dumps(row) + "\n" for row in finished)
+            state.flush()
+            lines += finished
+            print(f"\r{number} of {len(todo)} tasks", end="", flush=True)
+    print()
+    return lines
+
+
 def main() -> None:
     options = prepare(
         __doc__ or "",
@@ -209,19 +230,7 @@ def main() -> None:
         ("--state", {"type": Path, "default": Path("runs/watermark.jsonl")}),
     )
     start = Usage.now()
-    options.state.parent.mkdir(parents=True, exist_ok=True)
-    text = options.state.read_text(encoding="utf-8") if options.state.exists() else ""
-    lines = [json.loads(line) for line in text.splitlines() if line.endswith("}")]  # a line cut off is made again
-    done = {(line["kind"], line["size"], line["number"]) for line in lines}
-    todo = list(tasks({"marked": options.count, "null": options.nulls}, options.sizes, done))
-    with ProcessPoolExecutor(options.workers) as pool, options.state.open("a", encoding="utf-8") as state:
-        state.write("\n" if text and not text.endswith("\n") else "")
-        for number, finished in enumerate(pool.map(rows, todo), 1):
-            state.writelines(json.dumps(row) + "\n" for row in finished)
-            state.flush()
-            lines += finished
-            print(f"\r{number} of {len(todo)} tasks", end="", flush=True)
-    print()
+    lines = measured(rows, options, {"marked": options.count, "null": options.nulls})
     result = {
         "threshold": THRESHOLD,
         "factors": FACTORS,

@@ -14,11 +14,9 @@ where it stood.
 from __future__ import annotations
 
 import io
-import json
 import statistics
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ import torch
 from harness.ledger import prepare, record
 from harness.timing import Usage
 from PIL import Image
-from watermark import CROPPED, poster, psnr, tasks
+from watermark import CROPPED, measured, poster, psnr
 
 from polarlight.media.clip_watermark import GROUPS, detect_clip, mark_clip
 from polarlight.media.clips import encode_clip
@@ -195,19 +193,7 @@ def main() -> None:
         ("--state", {"type": Path, "default": Path("runs/watermark_clips.jsonl")}),
     )
     start = Usage.now()
-    options.state.parent.mkdir(parents=True, exist_ok=True)
-    text = options.state.read_text(encoding="utf-8") if options.state.exists() else ""
-    lines = [json.loads(line) for line in text.splitlines() if line.endswith("}")]  # a line cut off is made again
-    done = {(line["kind"], line["size"], line["number"]) for line in lines}
-    todo = list(tasks({"marked": options.count, "null": options.nulls}, options.sizes, done))
-    with ProcessPoolExecutor(options.workers) as pool, options.state.open("a", encoding="utf-8") as state:
-        state.write("\n" if text and not text.endswith("\n") else "")
-        for number, finished in enumerate(pool.map(rows, todo), 1):
-            state.writelines(json.dumps(row) + "\n" for row in finished)
-            state.flush()
-            lines += finished
-            print(f"\r{number} of {len(todo)} tasks", end="", flush=True)
-    print()
+    lines = measured(rows, options, {"marked": options.count, "null": options.nulls})
     result = {
         "threshold": threshold(1 + GROUPS),
         "goals": GOALS,

@@ -19,10 +19,10 @@ from polarlight.infer.engine import Engines
 from polarlight.infer.images import Picture
 from polarlight.infer.policy import GateRequest
 from polarlight.media.pictures import encode_picture
-from polarlight.media.provenance import read_provenance, sign
+from polarlight.media.provenance import sign_and_read
+from polarlight.media.sealing import mark_of
 from polarlight.media.watermark import PUBLIC_KEY, embed
 from polarlight.serve.jobs import Job
-from polarlight.serve.outputs import mark_of
 from polarlight.serve.service import Service
 from polarlight.serve.settings import Settings
 from polarlight.serve.stored_files import NewFile
@@ -82,10 +82,8 @@ def request(service: Service, secret: str, picture: Picture, watch: Stopwatch) -
     content = watch("PNG encoding", lambda: encode_picture(pixels, settings, ".png"))
     identity = service.outputs.identity
     assert identity is not None
-    content = watch("signature: sign and check", lambda: sign(content, identity, settings))
-    manifest = watch("signature: read once more", lambda: read_provenance(content, identity.anchor))
-    assert manifest is not None
-    verdict = watch("policy: the output", lambda: service.gate.check_output(permit, pixels, manifest.manifest))
+    content, said = watch("signature: sign and check", lambda: sign_and_read(content, identity, settings))
+    verdict = watch("policy: the output", lambda: service.gate.check_output(permit, pixels, said.manifest))
     file = NewFile(
         filename="output-1.png", content=content, content_type="image/png", purpose="output", pdq=verdict.pdq
     )

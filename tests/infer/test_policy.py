@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from infer.policy_clock import Clock
 from infer.policy_suite import NAMES
 from service_engines import FakeClips
 
@@ -20,16 +21,6 @@ from polarlight.media.pictures import encode_picture
 
 DOORS = ("cli", "rest.openai", "rest.xai", "grpc", "studio", "agent", "mcp")
 Make = Callable[..., Gate]
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -9,21 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from infer.policy_clock import Clock
 from service_engines import FakeClips, FakeImages
 
 from polarlight.infer.engine import EngineFull, ImageTask, Task, VideoTask
 from polarlight.infer.policy import Gate, GateConfig
 from polarlight.infer.policy_request import Contents, Refused, task_request
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
