@@ -15,6 +15,7 @@ from .outputs import Outputs, home, parent_file
 from .terminal import easel, ready, result, since
 
 DOOR = "cli"
+PLAN_HELP = "What stands where: 'cat red @ 3 10 11 27; sign white \"OPEN\" @ 4 2 19 7', boxes x0 y0 x1 y1 in 0..31."
 
 
 class Mode(StrEnum):
@@ -55,16 +56,21 @@ def imagine(
     size: Annotated[Size, typer.Option("--size", help="Pixels on the side of a square.")] = Size.small,
     aspect: Annotated[Aspect, typer.Option("--aspect", help="Width to height.")] = Aspect.square,
     seed: Seed = None,
+    plan: Annotated[str | None, typer.Option("--plan", metavar="PLAN", help=PLAN_HELP)] = None,
     out: Out = Path("out"),
     model: Model = None,
     preview: Preview = True,
 ) -> None:
-    """Draw pictures of a prompt."""
+    """Draw pictures of a prompt.
+
+    The model first plans what stands where, then draws by that plan; the answer shows each picture's plan, which can be changed and
+    given back with --plan.
+    """
     start = time.perf_counter()
     seed = ready(out, n, seed)
     from polarlight.infer.tasks import ImageTask
 
-    task = ImageTask(prompt=prompt, size=aspect.value, resolution=size.value, mode=mode.value)
+    task = ImageTask(prompt=prompt, size=aspect.value, resolution=size.value, mode=mode.value, plan=plan)
     outputs = Outputs.open(out)
     generator = gated(model)
     with easel("Drawing", preview) as on_pass:
@@ -130,4 +136,12 @@ def _answer(made: Any, outputs: Outputs, text: str, *, start: float, **more: Any
     if withheld:
         print(f"{len(made.withheld)} withheld by the gate: {made.withheld[0].message}", file=sys.stderr)
     files = outputs.save(made.pictures, text)
-    result(files=files, passes=made.pictures[0].picture.passes, seconds=since(start), **more, **withheld)
+    plans = [finished.picture.metadata.get("plan") for finished in made.pictures]
+    result(
+        files=files,
+        **({"plans": plans} if any(plans) else {}),
+        passes=made.pictures[0].picture.passes,
+        seconds=since(start),
+        **more,
+        **withheld,
+    )

@@ -72,7 +72,7 @@ def spend(permit: Permit | None, task: Task) -> None:
     """
     if not isinstance(permit, Permit):
         raise PermissionError("This task has no permit. Ask the policy gate for one.")
-    permit.spend(task.gate_task, task.prompt, task.pictures)
+    permit.spend(task.gate_task, task.words, task.pictures)
 
 
 class Ticket:

@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from ..models.image_grammar import Picture, Text, Tokens, write
+from ..models.image_grammar import Layout, Picture, Text, Tokens, write
 from ..ops.streams import uniform
+from ..text.plan import Plan
 from ..text.vocabulary import Vocabulary
 from .image_requests import EditRequest, ImageRequest, Request, VariationRequest
 from .sampling import Job, Sampling
@@ -41,18 +42,22 @@ class Prepared:
         return flags.view(self.job.rows, self.job.columns)
 
 
-def new_job(v: Vocabulary, task: str, words: tuple[str, str], pictures: Sequence[Picture], seed: int) -> Job:
+def new_job(
+    v: Vocabulary, task: str, words: tuple[str, str], pictures: Sequence[Picture], seed: int, plan: Plan | None = None
+) -> Job:
     """The job of drawing the last of `pictures` after words. words: what is wanted, and what guidance leads away from; either may
-    be empty."""
+    be empty; plan: where what is wanted stands."""
     target = pictures[-1]
     rows, columns, digits = target.digits.shape
     assert target.order is not None, "the last picture is the one to draw"
 
-    def sequence(text: str) -> Tokens:
-        return write([Text(ids=[v["<bos>"], v[f"<{task}>"], *v.encode(text)]), *pictures], v)
+    layout = [] if plan is None else [Layout(plan=plan, rows=rows, columns=columns)]
+
+    def sequence(text: str, layout: Sequence[Layout] = ()) -> Tokens:
+        return write([Text(ids=[v["<bos>"], v[f"<{task}>"], *v.encode(text)]), *pictures[:-1], *layout, target], v)
 
     return Job(
-        conditional=sequence(words[0]),
+        conditional=sequence(words[0], layout),
         free=sequence(words[1]),
         order=target.order,
         kept=target.kept,
@@ -70,6 +75,8 @@ def request_settings(request: Request, words: str, unwanted: str) -> dict[str, A
         about["parent"] = hashlib.sha256(request.picture.tobytes()).hexdigest()[:16]
     if isinstance(request, VariationRequest):
         about["strength"] = request.strength
+    if isinstance(request, ImageRequest) and request.plan is not None:
+        about["plan"] = request.plan
     if unwanted:
         about["negative_prompt"] = unwanted
     return about | {"mode": request.mode}

@@ -40,7 +40,8 @@ MODES = {
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRequest:
-    """A picture to draw. size: 128 or 256 (the family, see GRIDS); mode: one of MODES; negative_prompt: what to keep away from."""
+    """A picture to draw. size: 128 or 256 (the family, see GRIDS); mode: one of MODES; negative_prompt: what to keep away from;
+    plan: what stands where, as `text.plan` reads it; None leaves that to the model, and the empty one to the drawing itself."""
 
     prompt: str
     seed: int = 0
@@ -48,6 +49,7 @@ class ImageRequest:
     aspect: str = "1:1"
     mode: str = "speed"
     negative_prompt: str | None = None
+    plan: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

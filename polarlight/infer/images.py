@@ -22,6 +22,7 @@ from ..models.image_grammar import Role, pack, unpack
 from ..models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
 from ..models.weights import load_into, read_card
 from ..ops.orders import group_sizes, kept_first
+from ..text.plan import Plan, format_plan, parse_plan
 from ..text.prompts import check_prompt
 from ..text.vocabulary import Vocabulary
 from .decoding import decode
@@ -45,6 +46,7 @@ from .image_requests import (
     touched,
 )
 from .packed import PackedImageAR
+from .planning import Ask, write_plans
 
 __all__ = [
     "CELL",
@@ -130,7 +132,7 @@ class ImageGenerator:
         Raises:
             UserError: a prompt, size, aspect or mode that the model does not have.
         """
-        return self._run([self.prepare(request) for request in requests], on_pass)
+        return self._run([self.prepare(request) for request in self.plan(requests)], on_pass)
 
     def edit(self, requests: Sequence[EditRequest], on_pass: OnPass | None = None) -> list[Picture]:
         """Change pictures by instruction, each at the model's size of the nearest aspect. With a mask everything outside it stays,
@@ -165,6 +167,26 @@ class ImageGenerator:
         codes = [self._codes(fit_picture(picture, nearest_aspect(*picture.shape[:2]))) for picture in pictures]
         return [describe(self.decoder, self.vocabulary, code, self.dtype, longest) for code in codes]
 
+    def plan(self, requests: Sequence[Request]) -> list[Request]:
+        """The requests with a plan in each that is to be drawn and has none, if the model learned to plan. A plan depends on the
+        prompt, the shape and the seed alone; where the model finds none, the picture is drawn without and says so."""
+        open_ones = [
+            number
+            for number, request in enumerate(requests)
+            if isinstance(request, ImageRequest) and request.plan is None and request.aspect in GRIDS
+        ]
+        planned = list(requests)
+        if "plan" not in self.card["tasks"] or not open_ones:
+            return planned
+        asks = [
+            Ask(prompt=one.prompt, rows=GRIDS[one.aspect][0], columns=GRIDS[one.aspect][1], seed=one.seed)
+            for one in (requests[number] for number in open_ones)
+            if isinstance(one, ImageRequest)
+        ]
+        for number, plan in zip(open_ones, write_plans(self.decoder, self.vocabulary, asks), strict=True):
+            planned[number] = replace(planned[number], plan="" if plan is None else format_plan(plan))
+        return planned
+
     def prepare(self, request: Request) -> Prepared:
         """Everything that a request needs before its first pass.
 
@@ -172,7 +194,7 @@ class ImageGenerator:
             UserError: as `draw`, `edit` and `vary` say.
         """
         if isinstance(request, ImageRequest):
-            return self._prepare_draw(request)
+            return self._prepare_draw(*self.plan([request]))
         if isinstance(request, EditRequest):
             return self._prepare_edit(request)
         return self._prepare_variation(request)
@@ -221,7 +243,16 @@ class ImageGenerator:
         (rows, columns), mode = GRIDS[request.aspect], mode_named(request.mode)
         order = drawing_order(mode.order, rows, columns)
         empty = torch.zeros(rows, columns, self.model.config.digits, dtype=torch.uint8)
-        return self._prepared(request, "draw", check_prompt(request.prompt), [PictureCodes(digits=empty, order=order)])
+        plan = self._read_plan(request.plan)
+        target = [PictureCodes(digits=empty, order=order)]
+        return self._prepared(request, "draw", check_prompt(request.prompt), target, plan)
+
+    def _read_plan(self, text: str | None) -> Plan | None:
+        """A request's plan, None where there is none."""
+        plan = parse_plan(text) if text else None
+        if plan is not None:
+            self._need("plan")
+        return plan
 
     def _prepare_edit(self, request: EditRequest) -> Prepared:
         self._need("edit")
@@ -261,13 +292,15 @@ class ImageGenerator:
         sampling = replace(prepared.sampling, guidance=SOURCE_SHARE, guidance_start=SOURCE_SHARE)
         return replace(prepared, job=replace(prepared.job, conditional=seeing), sampling=sampling)
 
-    def _prepared(self, request: Request, task: str, words: str, pictures: list[PictureCodes]) -> Prepared:
-        """A request whose last picture is to be drawn after `words`."""
+    def _prepared(
+        self, request: Request, task: str, words: str, pictures: list[PictureCodes], plan: Plan | None = None
+    ) -> Prepared:
+        """A request whose last picture is to be drawn after `words`, and by the plan."""
         mode, unwanted = (
             mode_named(request.mode),
             check_prompt(request.negative_prompt) if request.negative_prompt else "",
         )
-        job = new_job(self.vocabulary, task, (words, unwanted), pictures, request.seed)
+        job = new_job(self.vocabulary, task, (words, unwanted), pictures, request.seed, plan)
         return Prepared(
             job=job,
             groups=group_sizes(len(job.order) - job.kept, mode.passes),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..media.sealing import SealedPicture
+from ..text.plan import parse_plan
 from ..text.prompts import check_prompt
 from .engine import spend
 from .policy import Gate, Verdict
@@ -75,6 +76,7 @@ class GatedGenerator:
         files = (file,) * len(task.pictures)
         permits = [self._gate.check(self._request(each, files, subject_consent)) for each in tasks]
         check_prompt(task.prompt)  # a mistake need not wait for the model
+        parse_plan(task.plan or "")
         generator = self._load()
         for permit, each in zip(permits, tasks, strict=True):
             spend(TaskPermit(permit=permit, task=each), each)
@@ -130,7 +132,7 @@ def _run(generator: ImageGenerator, tasks: Sequence[ImageTask], on_pass: OnPass 
         drawings = [
             ImageRequest(
                 prompt=each.prompt, seed=each.seed, size=int(each.resolution or "128"),
-                aspect="1:1" if each.size == "auto" else each.size, mode=each.mode or "speed",
+                aspect="1:1" if each.size == "auto" else each.size, mode=each.mode or "speed", plan=each.plan,
             )
             for each in tasks
         ]  # fmt: skip

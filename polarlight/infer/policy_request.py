@@ -40,8 +40,9 @@ class Refused(UserError):
 class Contents:
     """All that decides what a task makes, but for seed, size and mode, which change nothing about what may be made.
 
-    pictures: uint8 [h, w, 3] each; roles: what each is for ("first", "last", "at 1.5 s", "reference"; "" where it is what
-    is edited); mask: bool [h, w]; source: the clip that is edited or extended.
+    prompt: all the words of what shall be seen, those of a plan too; pictures: uint8 [h, w, 3] each; roles: what each is for
+    ("first", "last", "at 1.5 s", "reference"; "" where it is what is edited); mask: bool [h, w]; source: the clip that is edited
+    or extended.
     """
 
     task: str
@@ -57,7 +58,7 @@ class Contents:
         """Those of an engine's task."""
         video = isinstance(task, VideoTask)
         return cls(
-            task=task.gate_task, prompt=task.prompt, negative_prompt=task.negative_prompt or "", pictures=task.pictures,
+            task=task.gate_task, prompt=task.words, negative_prompt=task.negative_prompt or "", pictures=task.pictures,
             roles=picture_roles(task), mask=None if isinstance(task, VideoTask) else task.mask,
             source=task.source if video else None,
         )  # fmt: skip

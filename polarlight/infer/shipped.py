@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ..text.plan import parse_plan
 from ..text.prompts import LONGEST_PROMPT, check_prompt
 from .continuous import Drawing, RunningBatch
 from .engine import Cancelled, Done, ImageResult, ImageTask, ModelInfo, Preview, Task, Ticket
@@ -81,6 +82,7 @@ class ShippedEngine(WorkerEngine):
             name=self._name, owner="polarlight", modality="image", family="polarlight", tasks=tasks,
             sizes={RESOLUTION: sizes}, modes=tuple(MODES), max_prompt=LONGEST_PROMPT, max_inputs=1,
             created=card.get("created", 0), negative_prompt=True, masks="edit" in can,
+            plans="plan" in can,
         )  # fmt: skip
 
     def _check(self, task: Task) -> None:
@@ -89,6 +91,8 @@ class ShippedEngine(WorkerEngine):
             check_prompt(task.prompt)
         if task.negative_prompt:
             check_prompt(task.negative_prompt)
+        if isinstance(task, ImageTask) and task.plan:
+            parse_plan(task.plan)
 
     def _new_batch(self) -> RunningBatch:
         return RunningBatch(self.generator.decoder, self._together, POSITIONS)
@@ -108,12 +112,13 @@ class ShippedEngine(WorkerEngine):
                 self._batch = self._new_batch()
 
     def _admit(self, tickets: list[Ticket]) -> None:
-        """Prepare tasks and let them join the batch; a task that cannot be prepared hears why."""
-        joining = []
-        for ticket in tickets:
-            since = time.monotonic()
+        """Plan and prepare tasks and let them join the batch; a task that cannot be prepared hears why."""
+        since, joining = time.monotonic(), list[Running]()
+        asked = [self._request(ticket.task) for ticket in tickets if isinstance(ticket.task, ImageTask)]
+        requests = self.generator.plan([request for request, _ in asked])
+        for ticket, request, (_, note) in zip(tickets, requests, asked, strict=True):
             try:
-                joining.append(self._prepare(ticket, since))
+                joining.append(self._prepare(ticket, request, note, since))
             except Exception as error:
                 self._finished(time.monotonic() - since)
                 ticket.post(error)
@@ -144,11 +149,8 @@ class ShippedEngine(WorkerEngine):
         self._finished(time.monotonic() - running.since)
         running.ticket.post(event)
 
-    def _prepare(self, ticket: Ticket, since: float) -> Running:
-        """Everything a task needs before its first pass."""
-        task = ticket.task
-        assert isinstance(task, ImageTask)
-        request, note = self._request(task)
+    def _prepare(self, ticket: Ticket, request: Request, note: str, since: float) -> Running:
+        """Everything a task needs before its first pass. note: what the picture's metadata shall say beside the request."""
         prepared = self.generator.prepare(request)
         if note:
             prepared.about["note"] = note
@@ -156,7 +158,7 @@ class ShippedEngine(WorkerEngine):
             ticket=ticket,
             drawing=Drawing(prepared.job, prepared.groups, prepared.sampling),
             prepared=prepared,
-            previews=preview_passes(len(prepared.groups), task.previews),
+            previews=preview_passes(len(prepared.groups), ticket.task.previews),
             since=since,
         )
 
@@ -166,7 +168,7 @@ class ShippedEngine(WorkerEngine):
         common: dict[str, Any] = {"seed": task.seed, "mode": mode, "negative_prompt": task.negative_prompt or None}
         if task.task == "draw":
             size = self.info.native_size(task.size, task.resolution)
-            return ImageRequest(prompt=task.prompt, aspect=size.aspect, **common), size.note
+            return ImageRequest(prompt=task.prompt, aspect=size.aspect, plan=task.plan, **common), size.note
         picture = task.pictures[0]
         if task.task == "variation":
             return VariationRequest(picture=picture, prompt=task.prompt, **common), ""

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from ..base.errors import UserError
+from ..text.plan import parse_plan, plan_words
 from .sizes import NativeSize, nearest_size
 
 CAN = {
@@ -27,7 +28,8 @@ class ImageTask:
 
     size: "auto", an aspect ("16:9") or pixels ("1024x768"); resolution: one of the model's, None for its largest; mode: one of the
     model's, None for its first. pictures: uint8 [h, w, 3], what is edited or varied; mask: bool like the first picture, True where
-    it may change. previews: at most this many pictures on the way.
+    it may change. plan: what stands where, as `text.plan` reads it; without one the model may make its own. previews: at most this
+    many pictures on the way.
     """
 
     prompt: str
@@ -38,8 +40,20 @@ class ImageTask:
     negative_prompt: str | None = None
     pictures: tuple[UInt8[np.ndarray, "_ _ 3"], ...] = ()
     mask: Bool[np.ndarray, "_ _"] | None = None
+    plan: str | None = None
     task: Literal["draw", "edit", "variation"] = "draw"
     previews: int = 0
+
+    @property
+    def words(self) -> str:
+        """All that is said of what shall be seen: the prompt, then every name and text of a plan as a person would read it.
+
+        Raises:
+            UserError: the plan cannot be read.
+        """
+        if not self.plan:
+            return self.prompt
+        return "\n".join((self.prompt, *plan_words(parse_plan(self.plan))))
 
     @property
     def gate_task(self) -> str:
@@ -70,6 +84,11 @@ class VideoTask:
     source: bytes | None = None
     task: Literal["generate", "edit", "extend"] = "generate"
     previews: int = 0
+
+    @property
+    def words(self) -> str:
+        """All that is said of what shall be seen."""
+        return self.prompt
 
     @property
     def gate_task(self) -> str:
@@ -144,6 +163,7 @@ class ModelInfo:
     created: int
     negative_prompt: bool = False
     masks: bool = False
+    plans: bool = False
     previews: bool = True
     multiple: int | None = None
     most_pixels: int | None = None
@@ -208,6 +228,10 @@ class ModelInfo:
             raise UnsupportedTask(f"The task {task.task!r} {needs}.", fix="Choose the task by what you bring.")
 
     def _check_pictures(self, task: ImageTask) -> None:
+        if task.plan and not (self.plans and task.task == "draw"):
+            raise UnsupportedTask(
+                f"The model {self.name} takes no plan to {CAN['image'][task.task]}.", fix="Leave it out."
+            )
         if bool(task.pictures) != (task.task != "draw"):
             needs = "takes no picture" if task.pictures else "needs a picture"
             raise UnsupportedTask(f"The task {task.task!r} {needs}.", fix="Choose the task by what you bring.")

@@ -163,8 +163,9 @@ class ImageAR(nn.Module):
         """Sum of what a token is, what it holds, where it lies and what it asks for."""
         words = self.tokens(tokens.ids).to(dtype) * self.config.width**0.5
         values = digit_values(tokens.digits, self.config.position_levels).to(dtype) * 1.7  # about unit variance
-        asks = tokens.asked.any(-1, keepdim=True)
-        features = torch.cat((fourier(tokens.own, tokens.is_cell[..., None]), fourier(tokens.asked, asks)), -1)
+        is_layout = tokens.is_layout[..., None]
+        lies, asks = is_layout | tokens.is_cell[..., None], is_layout | tokens.asked.any(-1, keepdim=True)
+        features = torch.cat((fourier(tokens.own, lies), fourier(tokens.asked, asks)), -1)
         x = torch.where(tokens.is_cell[..., None], self.codes(values), words)
         return x + self.place(features.to(dtype)) + self.roles(tokens.role).to(dtype)
 

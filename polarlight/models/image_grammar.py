@@ -1,7 +1,10 @@
 """The image model's language: how text and pictures line up in one sequence.
 
-    <bos><draw|caption|edit|reference|control> text [<plan> ... </plan>]
-        [<h:8><w:8><img> cells </img>]*  <h:8><w:8><img> cells
+    <bos><draw|caption|edit|reference|control> text [layout] [<h:8><w:8><img> cells </img>]* <h:8><w:8><img> cells
+    <bos><plan> text <h:8><w:8><plan> plan </plan>
+
+A plan is written as text, and then drawn from as a layout: the words and letters of its items, each lying at its place in the
+picture to draw, so that what belongs in a cell lies beside it in rotary positions and spelling is copying what is near.
 
 Context pictures run row by row and carry no loss. The drawn picture comes last, in any order: the token of a drawn position
 carries its code and lies in its own place, and asks for the next position of the order (double position encoding, as in
@@ -20,8 +23,10 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from ..ops.orders import grid
+from ..text.plan import Box, Plan, letters
 from ..text.vocabulary import Vocabulary
 
+OPENING = 3  # tokens before a picture's cells: its height, its width, <img>
 GAP = 8.0  # RoPE distance between the text's end and a picture's centre line, in positions
 IGNORE = -100
 
@@ -58,10 +63,20 @@ class Picture:
     weight: Float[Tensor, "rows columns"] | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The plan of the picture to draw; stands before that picture and moves nothing after it."""
+
+    plan: Plan
+    rows: int
+    columns: int
+
+
 @dataclass(kw_only=True)
 class Tokens:
     """A batch of sequences, left-padded. own/asked: (row, column, row share, column share) of the token's own cell and of the
-    one it asks for, centred; lies/asks: the RoPE positions of the two."""
+    one it asks for, centred; lies/asks: the RoPE positions of the two. A word of a layout has the centre and the far corner of
+    its box there."""
 
     valid: Bool[Tensor, "b s"]
     ids: Int64[Tensor, "b s"]  # text token, 0 where the token is a cell
@@ -75,6 +90,11 @@ class Tokens:
     text_target: Int64[Tensor, "b s"]  # IGNORE where there is none
     cell_target: UInt8[Tensor, "b s g"]
     cell_weight: Float[Tensor, "b s"]  # 0 where there is no target
+
+    @property
+    def is_layout(self) -> Bool[Tensor, "b s"]:
+        """Which tokens are words of a layout."""
+        return (self.role == Role.LAYOUT) & ~self.is_cell
 
     def rows(self, index: slice) -> Tokens:
         """Some rows of the batch."""
@@ -109,9 +129,10 @@ def frame(rows: int, columns: int) -> Float[Tensor, "n 4"]:
     return torch.cat((centred, centred / torch.tensor([rows, columns])), -1)
 
 
-def write(segments: Sequence[Text | Picture], vocabulary: Vocabulary) -> Tokens:
-    """One sequence [1, s] of segments; the drawn picture, if any, must be the last."""
-    digits = next((s.digits.shape[-1] for s in segments if isinstance(s, Picture)), 0)
+def write(segments: Sequence[Text | Layout | Picture], vocabulary: Vocabulary, digits: int = 0) -> Tokens:
+    """One sequence [1, s] of segments; the drawn picture, if any, must be the last. digits: of a position, where there is no
+    picture to tell."""
+    digits = next((s.digits.shape[-1] for s in segments if isinstance(s, Picture)), digits)
     parts: list[Tokens] = []
     cursor = 0.0
     for segment in segments:
@@ -122,6 +143,9 @@ def write(segments: Sequence[Text | Picture], vocabulary: Vocabulary) -> Tokens:
                 part.text_target[0, :-1] = torch.tensor(segment.ids[1:])
             parts.append(part)
             cursor += len(segment.ids)
+            continue
+        if isinstance(segment, Layout):
+            parts.append(_layout(segment, cursor + OPENING + GAP, digits, vocabulary))
             continue
         rows, columns = segment.digits.shape[:2]
         opening = [vocabulary[f"<h:{rows}>"], vocabulary[f"<w:{columns}>"], vocabulary["<img>"]]
@@ -142,6 +166,46 @@ def _text(ids: list[int], cursor: float, digits: int) -> Tokens:
     part = blank(1, len(ids), digits)
     part.ids[0] = torch.tensor(ids, dtype=torch.long)
     part.lies[0] = (torch.arange(len(ids)) + cursor)[:, None]
+    part.asks = part.lies.clone()
+    return part
+
+
+def plan_opening(v: Vocabulary, words: str, rows: int, columns: int) -> list[int]:
+    """The tokens that ask for the plan of a picture."""
+    return [v["<bos>"], v["<plan>"], *v.encode(words), v[f"<h:{rows}>"], v[f"<w:{columns}>"], v["<plan>"]]
+
+
+def layout_words(plan: Plan, vocabulary: Vocabulary) -> list[tuple[int, Box]]:
+    """Tokens of a layout, each with its box: an object's or a text's colour, material and name at the whole box, then every
+    letter of a text at its own."""
+    words: list[tuple[int, Box]] = []
+    for thing in plan.objects:
+        said = " ".join(word for word in (thing.colour, thing.material, thing.name) if word)
+        words += [(token, thing.box) for token in vocabulary.encode(said)]
+    for text in plan.texts:
+        said = " ".join(word for word in (text.colour, text.kind) if word)
+        words += [(token, text.box) for token in vocabulary.encode(said)]
+        for letter, box in letters(text):
+            words += [(token, box) for token in vocabulary.spell(letter) if letter != " "]
+    return words
+
+
+def layout_places(boxes: Float[Tensor, "n 4"], rows: int, columns: int) -> tuple[Tensor, Tensor]:
+    """(own, asked) of words with such boxes x0 y0 x1 y1: [n, 4] each, centre and far corner."""
+    corners = boxes.view(-1, 2, 2).flip(-1) - 0.5  # (row, column) shares of the first and the last corner
+    shares = torch.stack((corners.mean(1), corners[:, 1]))
+    own, asked = torch.cat((shares * torch.tensor([rows, columns], device=boxes.device), shares), -1)
+    return own, asked
+
+
+def _layout(layout: Layout, cursor: float, digits: int, vocabulary: Vocabulary) -> Tokens:
+    words = layout_words(layout.plan, vocabulary)
+    part = blank(1, len(words), digits)
+    part.ids[0] = torch.tensor([token for token, _ in words], dtype=torch.long)
+    part.role[:] = int(Role.LAYOUT)
+    boxes = torch.tensor([box for _, box in words]).view(-1, 4)
+    part.own[0], part.asked[0] = layout_places(boxes, layout.rows, layout.columns)
+    part.lies = part.own[..., :2] + cursor
     part.asks = part.lies.clone()
     return part
 

@@ -7,14 +7,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def orthogonalise(matrix: Float[Tensor, "*batch m n"], steps: int = 5) -> Float[Tensor, "*batch m n"]:
-    """Push all singular values towards 1 (they end in about 0.7 .. 1.2) by a quintic Newton-Schulz iteration in bf16.
+def orthogonalise(
+    matrix: Float[Tensor, "*batch m n"], steps: int = 5, dtype: torch.dtype = torch.bfloat16
+) -> Float[Tensor, "*batch m n"]:
+    """Push all singular values towards 1 (they end in about 0.7 .. 1.2) by a quintic Newton-Schulz iteration in `dtype`.
 
     A leading axis is a batch of matrices (experts), orthogonalised independently.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrix.shape[-2] <= matrix.shape[-1]
-    x = (matrix if wide else matrix.transpose(-1, -2)).bfloat16()
+    x = (matrix if wide else matrix.transpose(-1, -2)).to(dtype)
     x = x / (torch.linalg.matrix_norm(x.float(), keepdim=True) + 1e-7).to(x.dtype)
     for _ in range(steps):
         gram = x @ x.transpose(-1, -2)

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
-from ..models.image_grammar import Picture, Role, Text, Tokens, pack, write
+from ..models.image_grammar import Layout, Picture, Role, Text, Tokens, pack, plan_opening, write
 from ..ops.orders import kept_first, raster, spread, wavefront
 from ..ops.streams import uniform
-from ..text.plan import format_plan
+from ..text.plan import snapped
+from ..text.plan_tokens import encode_plan
 from ..text.vocabulary import Vocabulary
 from ..worlds.captions import caption, plan_of
 from ..worlds.scene import Scene
@@ -29,9 +30,10 @@ class Mixture:
     tasks: tuple[tuple[str, float], ...] = (("draw", 0.88), ("edit", 0.12))
     tabletop: float = 0.25  # share of drawn scenes
     orders: tuple[tuple[str, float], ...] = (("raster", 0.5), ("spread", 0.33), ("wavefront", 0.02), ("hole", 0.15))
-    plan: float = 0.0  # share of drawn scenes that plan first
+    layout: float = 0.85  # share of drawn scenes whose plan stands before the picture
     styles: tuple[tuple[str, float], ...] = (("short", 0.8), ("structured", 0.1), ("long", 0.1))
-    drop_text: float = 0.1
+    drop_text: float = 0.1  # of all words, the plan with them
+    drop_words: float = 0.1  # of the words beside a plan
     text_weight: float = 2.0  # of cells under text boxes
 
 
@@ -91,14 +93,23 @@ class Examples:
     ) -> Tokens:
         """One draw example."""
         m, v = self.mixture, self.vocabulary
+        rows, columns = digits.shape[0] // self.side, digits.shape[1] // self.side
         dropped = random.random() < m.drop_text
-        words = [] if dropped else v.encode(caption(scene.spec, random, style))
-        segments: list[Text | Picture] = [Text(ids=[v["<bos>"], v["<draw>"], *words])]
-        if not dropped and random.random() < m.plan:
-            plan = v.encode(format_plan(plan_of(scene.spec)))
-            segments.append(Text(ids=[v["<plan>"], *plan, v["</plan>"]], learn=True))
-        order = draw_order(choose(random, m.orders), digits.shape[0] // self.side, digits.shape[1] // self.side, random)
+        planned = not dropped and random.random() < m.layout
+        silent = dropped or (planned and random.random() < m.drop_words)
+        words = [] if silent else v.encode(caption(scene.spec, random, style))
+        segments: list[Text | Layout | Picture] = [Text(ids=[v["<bos>"], v["<draw>"], *words])]
+        if planned:
+            segments.append(Layout(plan=snapped(plan_of(scene.spec)), rows=rows, columns=columns))
+        order = draw_order(choose(random, m.orders), rows, columns, random)
         return write([*segments, self.target(digits, text, *order)], v)
+
+    def plan(self, scene: Scene, digits: UInt8[Tensor, "h w d"], style: str, random: Random) -> Tokens:
+        """One plan example: words and the picture's size, then the plan."""
+        v, (high, wide, d) = self.vocabulary, digits.shape
+        words = plan_opening(v, caption(scene.spec, random, style), high // self.side, wide // self.side)
+        plan = Text(ids=[*encode_plan(plan_of(scene.spec), v), v["</plan>"]], learn=True)
+        return write([Text(ids=words), plan], v, digits=self.side**2 * d)
 
     def caption(self, scene: Scene, digits: UInt8[Tensor, "h w d"], style: str, random: Random) -> Tokens:
         """One caption example: the picture, then its words."""

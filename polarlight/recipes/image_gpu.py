@@ -21,7 +21,7 @@ from ..base.errors import UserError
 from ..base.files import PACKAGE
 from ..base.seeds import stream_random
 from ..models.image_ar import image_loss
-from ..models.image_grammar import GAP, IGNORE, Role, Tokens, frame
+from ..models.image_grammar import GAP, IGNORE, OPENING, Role, Tokens, frame, layout_places
 from ..models.weights import load_into, made_for
 from ..ops.orders import raster, wavefront
 from ..text.vocabulary import Vocabulary
@@ -37,6 +37,7 @@ from .scene_stream import Pool, SceneStream
 BATCH = 768
 CAPACITY = {"posters": 300_000, "tabletop": 60_000, "edits": 40_000}
 SHARES = {"posters": 0.66, "tabletop": 0.22, "edits": 0.12}  # of the batches
+PLANS = 0.1  # of the batches of scenes: plans to be written
 CORES = {"posters": 0.45, "tabletop": 0.4, "edits": 0.15}  # of the workers
 SEQUENCES_SORTED = 4  # batches' worth of scenes drawn at once, of which one of like lengths is taken
 
@@ -59,8 +60,18 @@ def holes(count: int, rows: int, columns: int, random: torch.Generator) -> Tenso
 
 
 @dataclass(frozen=True, kw_only=True)
+class Laid:
+    """Layouts of a batch: tokens [b, l], their boxes [b, l, 4], how many of them count [b]."""
+
+    ids: Tensor
+    boxes: Tensor
+    lengths: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sequences:
-    """Builds a batch of like sequences at once: text, then (of an edit) the source, then the picture to draw."""
+    """Builds a batch of like sequences at once: text, then (of an edit) the source, then the layout, then the picture to draw; or
+    text, then the plan to write."""
 
     vocabulary: Vocabulary
     rows: int
@@ -68,11 +79,17 @@ class Sequences:
     task: str
 
     def __call__(
-        self, words: Tensor, lengths: Tensor, digits: Tensor, order: Tensor, weight: Tensor, source: Tensor | None
+        self,
+        words: Tensor,
+        lengths: Tensor,
+        digits: Tensor,
+        order: Tensor,
+        weight: Tensor,
+        source: Tensor | None = None,
+        laid: Laid | None = None,
     ) -> Tokens:
         """words [b, w] with their lengths [b]; digits, source [b, n, g]; order [b, n]; weight [b, n] in drawing order."""
-        v = self.vocabulary
-        opening = [v[f"<h:{self.rows}>"], v[f"<w:{self.columns}>"], v["<img>"]]
+        v, opening = self.vocabulary, self.opening("<img>")
         parts = [self.text(words, lengths, digits.shape[-1])]
         cursor = lengths.float() + 2
         if source is not None:
@@ -82,9 +99,40 @@ class Sequences:
             cursor = cursor + GAP
             parts.append(self.fixed([v["</img>"]], cursor, digits))
             cursor = cursor + 1
+        if laid is not None:
+            parts.append(self.layout(laid, cursor + OPENING + GAP, digits.shape[-1]))
         parts.append(self.fixed(opening, cursor, digits))
         parts.append(self.drawn(digits, order, weight, cursor + len(opening) + GAP, parts[-1]))
         return Tokens(**{name: torch.cat([p[name] for p in parts], 1) for name in parts[0]})
+
+    def plan(self, words: Tensor, lengths: Tensor, plan: Tensor, plan_lengths: Tensor, digits: int) -> Tokens:
+        """words [b, w] and the plans [b, p] to write after them, with their lengths; digits: of a position."""
+        parts = [self.text(words, lengths, digits)]
+        cursor, index = lengths.float() + 2, torch.arange(plan.shape[1], device=plan.device)
+        parts.append(self.fixed(self.opening("<plan>"), cursor, parts[0]["digits"]))
+        part = self.blank(*plan.shape, digits, plan.device)
+        part["valid"] = index < plan_lengths[:, None]
+        part["ids"] = plan * part["valid"]
+        part["lies"] = part["asks"] = (cursor[:, None] + OPENING + index)[..., None].expand(-1, -1, 2)
+        target = torch.where(part["valid"], plan, IGNORE)
+        parts[-1]["text_target"][:, -1], part["text_target"][:, :-1] = target[:, 0], target[:, 1:]
+        return Tokens(**{name: torch.cat([p[name] for p in [*parts, part]], 1) for name in part})
+
+    def opening(self, last: str) -> list[int]:
+        """The picture's size, and what comes of it."""
+        v = self.vocabulary
+        return [v[f"<h:{self.rows}>"], v[f"<w:{self.columns}>"], v[last]]
+
+    def layout(self, laid: Laid, cursor: Tensor, digits: int) -> dict[str, Tensor]:
+        """Words and letters at their places in the picture to draw, whose centre lies at `cursor`."""
+        part = self.blank(*laid.ids.shape, digits, laid.ids.device)
+        part["valid"] = torch.arange(laid.ids.shape[1], device=laid.ids.device) < laid.lengths[:, None]
+        part["ids"] = laid.ids * part["valid"]
+        part["role"][:] = int(Role.LAYOUT)
+        own, asked = layout_places(laid.boxes.flatten(0, 1), self.rows, self.columns)
+        part["own"], part["asked"] = own.view(*laid.ids.shape, 4), asked.view(*laid.ids.shape, 4)
+        part["lies"] = part["asks"] = part["own"][..., :2] + cursor[:, None, None]
+        return part
 
     def blank(self, batch: int, length: int, digits: int, device: torch.device) -> dict[str, Tensor]:
         """Parts of sequences with nothing in them."""
@@ -193,19 +241,34 @@ class StreamBatches:
         def rand(*shape: int) -> Tensor:
             return torch.rand(*shape, generator=random, device=device)
 
+        writes_plans = kind != "edits" and bool(rand(1) < PLANS)
         index = (rand(size * SEQUENCES_SORTED) * pool.filled).long()
         way = (rand(len(index)) * pool.arrays["words"].shape[1]).long()
-        lengths = pool.arrays["lengths"][index, way].long()
-        lengths = torch.where(rand(len(index)) < m.drop_text, 0, lengths)
-        part = lengths.argsort()[int(rand(1) * SEQUENCES_SORTED) * size :][:size]
-        index, way, lengths = index[part], way[part], lengths[part]
+        lengths, counts = pool.arrays["lengths"][index, way].long(), torch.zeros_like(index)
+        if not writes_plans:
+            dropped = rand(len(index)) < m.drop_text
+            if kind != "edits":
+                counts = pool.arrays["layout_length"][index].long() * (rand(len(index)) < m.layout) * ~dropped
+            dropped |= (counts > 0) & (rand(len(index)) < m.drop_words)
+            lengths = torch.where(dropped, 0, lengths)
+        part = (lengths + counts).argsort()[int(rand(1) * SEQUENCES_SORTED) * size :][:size]
+        index, way, lengths, counts = index[part], way[part], lengths[part], counts[part]
         scenes = pool.rows(index)
         rows, columns = shape_of(aspect)
+        task = "edit" if kind == "edits" else "plan" if writes_plans else "draw"
+        build = Sequences(vocabulary=self.vocabulary, rows=rows, columns=columns, task=task)
+        words = F.pad(pool.arrays["words"][index, way].long(), (0, 8))
+        if writes_plans:
+            most = eights(int(lengths.max()) + 2 + OPENING) - 2 - OPENING
+            plans = scenes["plan"][:, : eights(int(scenes["plan_length"].max()))].long()
+            return build.plan(words[:, :most], lengths, plans, scenes["plan_length"], scenes["digits"].shape[-1])
+        laid = None
         rest = rows * columns + 4 + (rows * columns + 4) * (kind == "edits")  # tokens that are not words
-        most = (
-            -(-(int(lengths.max()) + rest) // 8) * 8 - rest
-        )  # whole sequences are multiples of 8: attention is faster
-        words = F.pad(pool.arrays["words"][index, way].long(), (0, 8))[:, :most]
+        if kind != "edits":
+            most = max(1, int(counts.max()))
+            laid = Laid(ids=scenes["layout"][:, :most].long(), boxes=scenes["boxes"][:, :most], lengths=counts)
+            rest += most
+        words = words[:, : eights(int(lengths.max()) + rest) - rest]
         order, drawn = self.order(rows, columns, size, random, kind == "edits")
         weight = 1 + (m.text_weight - 1) * scenes["cover"].float() / 255
         if kind == "edits":
@@ -216,9 +279,7 @@ class StreamBatches:
         )  # kept positions first, in their order
         order = order.gather(1, keeps_first)
         weight = (weight * drawn).gather(1, order)
-        task = "edit" if kind == "edits" else "draw"
-        build = Sequences(vocabulary=self.vocabulary, rows=rows, columns=columns, task=task)
-        return build(words, lengths, scenes["digits"], order, weight, scenes.get("source_digits"))
+        return build(words, lengths, scenes["digits"], order, weight, scenes.get("source_digits"), laid)
 
     def order(self, rows: int, columns: int, size: int, random: torch.Generator, edit: bool) -> tuple[Tensor, Tensor]:
         """[size, n] drawing orders of the mixture, and which positions are drawn."""
@@ -232,6 +293,11 @@ class StreamBatches:
         kinds = torch.tensor(chances, device=random.device).multinomial(size, replacement=True, generator=random)
         whole = torch.rand(size, 1, generator=random, device=random.device) >= hole
         return self.orders[key][kinds], whole | holes(size, rows, columns, random)
+
+
+def eights(length: int) -> int:
+    """The next multiple of 8: attention over whole sequences of such lengths is faster."""
+    return -(-length // 8) * 8
 
 
 def shape_of(aspect: str) -> tuple[int, int]:
@@ -267,7 +333,7 @@ def run(run: Run) -> dict:
             model,
             lambda model, data, random: image_loss(model, data, dtype),
             StreamBatches(stream, vocabulary, mixture, BATCH, model.active_parameters()),
-            optimizers(model, lr=6e-3, adam_lr=3e-3, weight_decay=0.05, exclude=NOT_MUON),
+            optimizers(model, lr=6e-3, adam_lr=3e-3, weight_decay=0.05, exclude=NOT_MUON, dtype=dtype),
             Schedule(steps=steps, warmup=100),
             FitConfig(steps=steps, minutes=run.minutes, ema=0.999, log_every=25, save_every=1000, unit="scenes"),
             run.folder,

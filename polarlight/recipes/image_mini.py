@@ -10,8 +10,10 @@ runs/image-mini; `polarlight train image-export` ships them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
@@ -30,9 +32,24 @@ from .image_examples import Examples, Mixture, choose
 from .runs import Run, activation_dtype
 from .scenes import CodedGroup, load_codes
 
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The shards of a kind that are in use at once, and for how many pools the window stays before it moves on by one."""
+
+    shards: int
+    pools: int
+
+
 BATCH = 64
 POOL, LANES = 4, 8
-SHARDS = {"posters": 56, "tabletop": 8, "edits": 3}
+WINDOWS = {  # a poster is seen about twice, what costs more to render four times
+    "posters": Window(shards=6, pools=12),
+    "tabletop": Window(shards=2, pools=108),
+    "edits": Window(shards=2, pools=450),
+}
+SMOKE = Window(shards=1, pools=1 << 30)
+FIRST_SHARD = 64  # below it stand those that earlier weights were trained on
 NOT_MUON = ("tokens", "roles", "codes", "place", "router", "head.out", "head.before")
 TINY = {
     "width": 64,
@@ -45,36 +62,35 @@ TINY = {
     "head_hidden": 32,
 }
 MIXTURE = Mixture(  # more row by row than on a GPU: quality mode draws so, and it is where spelling is learnt
-    tasks=(("draw", 0.92), ("edit", 0.08)),
+    tasks=(("draw", 0.75), ("plan", 0.2), ("edit", 0.05)),
     tabletop=0.18,
-    orders=(("raster", 0.64), ("spread", 0.22), ("wavefront", 0.01), ("hole", 0.13)),
+    orders=(("raster", 0.57), ("spread", 0.29), ("wavefront", 0.01), ("hole", 0.13)),
 )
 EVERY_TASK = Mixture(
-    tasks=(("draw", 0.4), ("caption", 0.15), ("edit", 0.15), ("reference", 0.15), ("control", 0.15)), plan=0.5
+    tasks=(("draw", 0.4), ("plan", 0.1), ("caption", 0.1), ("edit", 0.14), ("reference", 0.13), ("control", 0.13)),
+    layout=0.5,
 )
 
 
 @dataclass(kw_only=True)
 class CodedScenes:
-    """All shards of a kind in memory, one group an aspect."""
+    """Scenes of a kind, ever new ones: a window over an endless row of shards that moves with the number of the pool."""
 
-    groups: dict[str, list[CodedGroup]]
+    load: Callable[[int], dict[str, CodedGroup]]
+    window: Window
+    first: int = 0
+    groups: dict[int, list[CodedGroup]] = field(default_factory=dict)
 
-    @staticmethod
-    def load(
-        run: Run, kind: str, shards: int, tokenizer: VisualTokenizer, name: str, dtype: torch.dtype
-    ) -> CodedScenes:
-        groups: dict[str, list[CodedGroup]] = {}
-        for index in range(shards):
-            for aspect, group in load_codes(run.scenes, kind, index, tokenizer, name, dtype, run.shard_size).items():
-                groups.setdefault(aspect, []).append(group)
-            run.report({"encoded_shards": index + 1})
-        return CodedScenes(groups=groups)
+    def at(self, number: int) -> list[CodedGroup]:
+        """The groups that pool `number` draws from; new shards are made, old ones forgotten."""
+        start = self.first + number // self.window.pools
+        wanted = range(start, start + self.window.shards)
+        self.groups = {n: self.groups[n] if n in self.groups else list(self.load(n).values()) for n in wanted}
+        return [group for groups in self.groups.values() for group in groups]
 
     def rows(self, number: int, purpose: str, count: int) -> list[tuple[CodedGroup, int]]:
-        """`count` random scenes of all aspects for batch `number`."""
-        random = stream_random(number, purpose)
-        flat = [group for groups in self.groups.values() for group in groups]
+        """`count` random scenes of all aspects for pool `number`."""
+        random, flat = stream_random(number, purpose), self.at(number)
         chosen = random.choices(flat, [len(g.scenes) for g in flat], k=count)
         return [(group, random.randrange(len(group.scenes))) for group in chosen]
 
@@ -112,6 +128,7 @@ class Batches:
         random, examples = stream_random(number, "image pool"), self.examples
         task, style = choose(random, examples.mixture.tasks), choose(random, examples.mixture.styles)
         size = self.size * 2 // 3 if style == "long" else self.size
+        size *= 2 if task == "plan" else 1  # without a picture they are short
         kind = {"edit": "edits", "reference": "reference", "control": "control"}.get(task)
         if kind:
             rows = self.scenes[kind].rows(number, kind, size * 2 // 3 * POOL)
@@ -121,6 +138,8 @@ class Batches:
             *self.scenes["posters"].rows(number, "posters", size * POOL - tabletop),
             *self.scenes["tabletop"].rows(number, "tabletop", tabletop),
         ]
+        if task == "plan":
+            return [examples.plan(g.scenes[row], g.digits[row], style, random) for g, row in rows]
         if task == "caption":
             return [examples.caption(g.scenes[row], g.digits[row], style, random) for g, row in rows]
         return [examples.draw(g.scenes[row], g.digits[row], g.text[row], style, random) for g, row in rows]
@@ -142,17 +161,22 @@ def run(run: Run) -> dict:
     warm = not run.smoke and made_for(shipped, model.config)
     if warm:
         load_into(model, shipped)  # state.pt, if there, takes precedence
-    kinds = {"posters": 1, "tabletop": 1, "edits": 1, "reference": 1, "control": 1} if run.smoke else SHARDS
+    kinds = dict.fromkeys(("posters", "tabletop", "edits", "reference", "control"), SMOKE) if run.smoke else WINDOWS
     examples = Examples(vocabulary, EVERY_TASK if run.smoke else MIXTURE)
-    scenes = {kind: CodedScenes.load(run, kind, count, tokenizer, name, dtype) for kind, count in kinds.items()}
+
+    def load(kind: str, index: int) -> dict[str, CodedGroup]:
+        return load_codes(run.scenes, kind, index, tokenizer, name, dtype, run.shard_size)
+
+    first = 0 if run.smoke else FIRST_SHARD
+    scenes = {kind: CodedScenes(load=partial(load, kind), window=w, first=first) for kind, w in kinds.items()}
     steps, size = run.steps or (40 if run.smoke else 3800), 16 if run.smoke else BATCH
-    rate = 2.5e-3 if warm else 6e-3
+    rate = 3e-3 if warm else 6e-3
     with nullcontext() if run.smoke else fused(model):
         done, _ = fit(
             model,
             lambda model, data, random: image_loss(model, data, dtype),
             Batches(scenes=scenes, examples=examples, size=size, flops=model.active_parameters()),
-            optimizers(model, lr=rate, adam_lr=rate / 2, weight_decay=0.05, exclude=NOT_MUON),
+            optimizers(model, lr=rate, adam_lr=rate / 2, weight_decay=0.05, exclude=NOT_MUON, dtype=dtype),
             Schedule(steps=steps, warmup=min(100, steps // 4 + 1), decay=1.0 if warm else 0.35),
             FitConfig(
                 steps=steps, minutes=run.minutes, ema=0.998, save_every=200, peak_flops=run.peak_flops, unit="tokens"

@@ -59,7 +59,7 @@ def run(
         model,
         objective,
         lambda number: make_batch(run, number),
-        optimizers(model, lr=2e-3, adam_lr=2e-3, weight_decay=0.02, exclude=("stem", "head")),
+        optimizers(model, lr=2e-3, adam_lr=2e-3, weight_decay=0.02, exclude=("stem", "head"), dtype=activation_dtype()),
         Schedule(steps=steps),
         FitConfig(steps=steps, minutes=minutes, ema=0.998, clip=5.0),
         folder,

@@ -23,9 +23,12 @@ from torch import Tensor
 
 from ..base.errors import UserError
 from ..base.seeds import stream_random, stream_seed
+from ..models.image_grammar import layout_words
 from ..models.visual_tokenizer import VisualTokenizer
+from ..text.plan import snapped
+from ..text.plan_tokens import encode_plan
 from ..text.vocabulary import Vocabulary
-from ..worlds.captions import caption
+from ..worlds.captions import caption, plan_of
 from ..worlds.scene import Scene, World
 from .image_examples import Mixture, choose, touched_cells
 from .scenes import allows_edits, draw_edit, render_all, world_of
@@ -33,13 +36,15 @@ from .scenes import allows_edits, draw_edit, render_all, world_of
 CHUNK = 64  # scenes of one kind and aspect that travel together
 WAYS = 3  # captions of each scene
 WORDS = 72  # tokens of a caption at most; longer draws are drawn again
+LAID = 40  # words and letters of a layout at most; the few scenes that have more go without a plan
 FIRST_SEED = 10_000_000  # below the judge's and the evaluation's seeds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
     """Arrays of CHUNK scenes. pixels [n h w 3] or, once encoded, digits [n p g]; cover [n p]: share of a position under text;
-    words [n WAYS WORDS] with their lengths; for edits the source, and changed [n p]."""
+    words [n WAYS WORDS] with their lengths; of scenes the plan [n WORDS] with its length, and as a layout its words [n LAID] with
+    their boxes [n LAID 4] and number; for edits the source, and changed [n p]."""
 
     kind: str
     aspect: str
@@ -61,6 +66,25 @@ def tell(scene: Scene, vocabulary: Vocabulary, mixture: Mixture, random: Random)
     return wordings(vocabulary.encode(caption(scene.spec, random, style)) for style in styles)
 
 
+def planned(scene: Scene, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
+    """The plan of a scene, as it is written and as it is laid out; lengths of zero where it is too long."""
+    plan = snapped(plan_of(scene.spec))
+    written, laid = [*encode_plan(plan, vocabulary), vocabulary["</plan>"]], layout_words(plan, vocabulary)
+    fits = len(written) <= WORDS and len(laid) <= LAID
+    arrays = {
+        "plan": np.zeros(WORDS, np.int16),
+        "plan_length": np.int16(len(written) * fits),
+        "layout": np.zeros(LAID, np.int16),
+        "boxes": np.zeros((LAID, 4), np.float32),
+        "layout_length": np.int16(len(laid) * fits),
+    }
+    if fits:
+        arrays["plan"][: len(written)] = written
+        arrays["layout"][: len(laid)] = [token for token, _ in laid]
+        arrays["boxes"][: len(laid)] = [box for _, box in laid]
+    return arrays
+
+
 def covered(text_mask: Tensor) -> np.ndarray:
     """The largest share of a 8 px cell that texts cover, for each position of 2 x 2 cells; 0..255."""
     cells = F.avg_pool2d(text_mask[:, None].float(), 8)
@@ -73,8 +97,10 @@ def scene_chunk(kind: str, world: World, aspect: str, scenes: list[Scene], mixtu
     rendered = render_all(world, [scene.spec for scene in scenes], aspect)
     told = [tell(scene, vocabulary, mixture, stream_random(scene.seed, "captions")) for scene in scenes]
     words, lengths = (np.stack(part) for part in zip(*told, strict=True))
+    plans = [planned(scene, vocabulary) for scene in scenes]
     arrays = {"pixels": rendered.pixels.numpy(), "cover": covered(rendered.text_mask), "words": words}
-    return Chunk(kind=kind, aspect=aspect, arrays=arrays | {"lengths": lengths})
+    arrays |= {"lengths": lengths} | {name: np.stack([plan[name] for plan in plans]) for name in plans[0]}
+    return Chunk(kind=kind, aspect=aspect, arrays=arrays)
 
 
 def edit_chunk(world: World, aspect: str, pairs: list[tuple[int, Scene]]) -> Chunk:

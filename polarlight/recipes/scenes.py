@@ -49,9 +49,14 @@ def world_of(name: str) -> World:
     return Posters() if name == "posters" else Tabletop()
 
 
+def pixels_place(folder: Path, kind: str, index: int) -> Path:
+    """The file of a shard's pixels."""
+    return folder / f"{kind}-{index:04d}.npz"
+
+
 def load_shard(folder: Path, kind: str, index: int, count: int = SHARD) -> dict[str, Group]:
     """Groups by aspect of shard `index`, rendering it first if it does not exist."""
-    path = folder / f"{kind}-{index:04d}.npz"
+    path = pixels_place(folder, kind, index)
     if not path.exists():
         groups = make_shard(kind, index, count)
         arrays: dict[str, np.ndarray] = {}
@@ -210,13 +215,16 @@ class CodedGroup:
 def load_codes(
     folder: Path, kind: str, index: int, tokenizer: VisualTokenizer, name: str, dtype: torch.dtype, count: int = SHARD
 ) -> dict[str, CodedGroup]:
-    """Codes of a shard under tokenizer `name` (a hash of its weights), encoding it first if need be."""
+    """Codes of a shard under tokenizer `name` (a hash of its weights), encoding it first if need be. Pixels made for it are not
+    kept: they take twenty times the room."""
     path = folder / f"{kind}-{index:04d}.{name}.pt"
     if path.exists():
         stored = torch.load(path, weights_only=True)
     else:
         stored = {}
-        for aspect, group in load_shard(folder, kind, index, count).items():
+        pixels = pixels_place(folder, kind, index).exists()
+        groups = load_shard(folder, kind, index, count) if pixels else make_shard(kind, index, count)
+        for aspect, group in groups.items():
             cells = F.avg_pool2d(group.text_mask[:, None].float(), 8)[:, 0]
             stored[aspect] = {
                 "digits": encode_all(tokenizer, group.pixels, dtype),

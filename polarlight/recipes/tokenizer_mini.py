@@ -129,7 +129,7 @@ def run(run: Run, config: VisualTokenizerConfig | None = None) -> dict:
         model,
         objective,
         lambda number: make_batch(run, number, dtype),
-        optimizers(model, lr=1.2e-3, adam_lr=6e-4, weight_decay=0.0, exclude=NOT_MUON),
+        optimizers(model, lr=1.2e-3, adam_lr=6e-4, weight_decay=0.0, exclude=NOT_MUON, dtype=dtype),
         Schedule(steps=steps, warmup=100),
         FitConfig(steps=steps, minutes=run.minutes, ema=0.998, save_every=250),
         run.folder,

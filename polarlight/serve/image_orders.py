@@ -40,6 +40,7 @@ class ImageOrder:
     resolution: str | None = None
     quality: str | None = None
     negative_prompt: str | None = None
+    plan: str | None = None
     seed: int | None = None
     task: Literal["draw", "edit", "variation"] = "draw"
     pictures: tuple[GivenPicture, ...] = ()
@@ -96,7 +97,7 @@ def task_of(order: ImageOrder, info: ModelInfo, seed: int) -> ImageTask:
     """One picture of an order as the engine is asked for it."""
     return ImageTask(
         prompt=order.prompt, seed=seed, size=order.size, resolution=order.resolution, mode=mode_of(info, order.quality),
-        negative_prompt=order.negative_prompt, pictures=tuple(each.pixels for each in order.pictures),
+        negative_prompt=order.negative_prompt, plan=order.plan, pictures=tuple(each.pixels for each in order.pictures),
         mask=order.mask_pixels, task=order.task, previews=order.previews,
     )  # fmt: skip
 
@@ -159,7 +160,8 @@ def _body(service: Service, caller: Caller, order: ImageOrder) -> dict[str, Any]
     key_id = caller.key.id
     return {
         "prompt": order.prompt, "n": order.n, "size": order.size, "resolution": order.resolution,
-        "quality": order.quality, "negative_prompt": order.negative_prompt, "seed": order.seed, "task": order.task,
+        "quality": order.quality, "negative_prompt": order.negative_prompt, "plan": order.plan, "seed": order.seed,
+        "task": order.task,
         "pictures": [store_input(service.state, key_id, each.content) for each in order.pictures],
         "mask": order.mask and store_input(service.state, key_id, order.mask),
         "previews": order.previews,

@@ -75,7 +75,7 @@ def _order(service: Service, asked: ImageSettings, prompt: str, **more: Any) -> 
     grok = family_of(asked.model, service.engines) == "grok"
     return ImageOrder(
         prompt=prompt, n=asked.n or 1, size=aspect if size == "auto" else size, resolution=asked.resolution,
-        quality=asked.quality, negative_prompt=asked.negative_prompt or None, seed=asked.seed,
+        quality=asked.quality, negative_prompt=asked.negative_prompt or None, plan=asked.plan or None, seed=asked.seed,
         previews=(asked.partial_images or 0) if asked.stream else 0,
         form=asked.output_format or ("jpeg" if grok else "png"), subject_consent=asked.subject_consent,
         storage=storage_of(asked.storage_options), **more,

@@ -3,8 +3,8 @@
     cat red @ 3 10 11 27; ice_cream /glass @ 20 4 24 9; sign white "OPEN" @ 4 2 19 7
 
 One item per thing, objects first, separated by semicolons. An object is `name colour/material`, a text is
-`kind colour "the text"` with the text as a JSON string; colour and material may be missing, and a space inside a name
-or a kind is written `_`. After `@` come x0 y0 x1 y1: the first and the last of the 32 columns and rows that the box
+`kind colour "the text"` with the text as a JSON string, its lines parted by \\n; colour and material may be missing, and a space
+inside a name or a kind is written `_`. After `@` come x0 y0 x1 y1: the first and the last of the 32 columns and rows that the box
 covers, each 0..31, y down. So every plan costs few characters, and a box is kept to 1/64 of the canvas.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..base.errors import UserError
@@ -36,7 +37,8 @@ class PlanObject:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanText:
-    """One written text; `kind` is what carries it (sign, label, title ...), `colour` that of its letters."""
+    """One written text, its lines parted by newlines, and the box of its letters; `kind` is what carries it (sign, label,
+    title ...), `colour` that of the letters."""
 
     text: str
     box: Box
@@ -93,6 +95,31 @@ def parse_plan(text: str) -> Plan:
     return Plan(objects=tuple(objects), texts=tuple(texts))
 
 
+def snapped(plan: Plan) -> Plan:
+    """The plan with its boxes as a written plan gives them."""
+    return parse_plan(format_plan(plan))
+
+
+def plan_words(plan: Plan) -> list[str]:
+    """What a plan says without its places: "red glass ice cream", "white sign", then each text in one line."""
+    things = [" ".join(word for word in (t.colour, t.material, t.name) if word) for t in plan.objects]
+    kinds = [" ".join(word for word in (text.colour, text.kind) if word) for text in plan.texts]
+    return [*things, *kinds, *(" ".join(text.text.split()) for text in plan.texts)]
+
+
+def letters(text: PlanText) -> Iterator[tuple[str, Box]]:
+    """Every letter of a text with the box that it takes if all are equally wide: lines share the height, the longest line takes
+    the whole width, and shorter ones stand in its middle."""
+    x0, y0, x1, y1 = text.box
+    lines = text.text.split("\n")
+    longest = max(map(len, lines))
+    width, height = (x1 - x0) / max(1, longest), (y1 - y0) / len(lines)
+    for row, line in enumerate(lines):
+        left, top = x0 + (longest - len(line)) / 2 * width, y0 + row * height
+        for number, letter in enumerate(line):
+            yield letter, (left + number * width, top, left + (number + 1) * width, top + height)
+
+
 def _object(words: list[str], box: Box, item: str) -> PlanObject:
     if len(words) not in (1, 2) or "/" in words[0]:
         raise UserError(
@@ -123,14 +150,22 @@ def _box(numbers: str, item: str) -> Box:
     x0, y0, x1, y1 = (int(part) for part in parts)
     if x1 < x0 or y1 < y0:
         raise UserError(f'The box of the plan item "{item}" ends before it begins.', fix="Write x0 y0 x1 y1.")
+    return cell_box(x0, y0, x1, y1)
+
+
+def cell_box(x0: int, y0: int, x1: int, y1: int) -> Box:
+    """The box that covers columns x0..x1 and rows y0..y1."""
     return x0 / GRID, y0 / GRID, (x1 + 1) / GRID, (y1 + 1) / GRID
 
 
-def _cells(box: Box) -> str:
+def box_cells(box: Box) -> list[int]:
     """First column, first row, last column, last row, each 0..31; a box outside or without extent keeps one cell."""
     first = [min(max(round(value * GRID), 0), GRID - 1) for value in box[:2]]
-    last = [min(max(round(value * GRID) - 1, low), GRID - 1) for value, low in zip(box[2:], first, strict=True)]
-    return " ".join(str(cell) for cell in first + last)
+    return first + [min(max(round(value * GRID) - 1, low), GRID - 1) for value, low in zip(box[2:], first, strict=True)]
+
+
+def _cells(box: Box) -> str:
+    return " ".join(map(str, box_cells(box)))
 
 
 def _word(field: str) -> str:

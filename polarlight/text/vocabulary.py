@@ -53,15 +53,19 @@ class Vocabulary:
         ids: list[int] = []
         for quoted, part in split_quotes(normalise(text)):
             if quoted:
-                ids += [self["<quote>"], *self._spell(part), self["</quote>"]]
+                ids += [self["<quote>"], *self.spell(part), self["</quote>"]]
             else:
                 for piece in PIECE.findall(part):
                     word = self.index.get(piece)
-                    ids += [word] if word is not None else self._spell(piece)
+                    ids += [word] if word is not None else self.spell(piece)
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of tokens; special tokens other than quotes are left out, broken bytes become U+FFFD."""
+        return self.read(ids).removeprefix(" ")
+
+    def read(self, ids: Sequence[int]) -> str:
+        """As `decode`, with a space in front where the tokens have one."""
         raw = bytearray()
         for token in ids:
             name = self.tokens[token]
@@ -71,9 +75,10 @@ class Vocabulary:
                 raw += b'"'
             elif not name.startswith("<"):
                 raw += name.encode()
-        return unicodedata.normalize("NFC", raw.decode("utf-8", "replace")).removeprefix(" ")
+        return unicodedata.normalize("NFC", raw.decode("utf-8", "replace"))
 
-    def _spell(self, text: str) -> list[int]:
+    def spell(self, text: str) -> list[int]:
+        """Tokens of single letters."""
         ids: list[int] = []
         for character in text:
             decomposed = unicodedata.normalize("NFD", character)
@@ -99,3 +104,8 @@ def split_quotes(text: str) -> list[tuple[bool, str]]:
         end = match.end()
     parts.append((False, text[end:]))
     return [(quoted, part) for quoted, part in parts if part]
+
+
+def quoted_texts(text: str) -> list[str]:
+    """The texts between quotation marks, as `Vocabulary.encode` spells them."""
+    return [part for quoted, part in split_quotes(normalise(text)) if quoted]

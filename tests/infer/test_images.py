@@ -25,9 +25,11 @@ from polarlight.infer.images import (
 )
 from polarlight.models.image_grammar import Role, pack
 from polarlight.models.weights import export
+from polarlight.text.vocabulary import Vocabulary
 from polarlight.worlds.scene import ASPECTS, picture_size
 
 TASKS = ["draw", "edit", "caption"]
+PLAN = 'cat red @ 3 10 11 27; sign white "OPEN" @ 4 2 19 7'
 
 
 def new_generator(tasks: list[str] = TASKS) -> ImageGenerator:
@@ -181,6 +183,47 @@ def test_a_negative_prompt_changes_the_picture_and_is_kept_with_it(generator: Im
     first, other = generator.draw([plain, replace(plain, negative_prompt=" a blue  dog")])
     assert not np.array_equal(first.pixels, other.pixels)
     assert other.metadata == first.metadata | {"negative_prompt": "a blue dog"}
+
+
+@pytest.fixture(scope="module")
+def planner() -> ImageGenerator:
+    """A generator with random weights that plans, and is made to like to end what it has begun."""
+    torch.manual_seed(12)
+    made, v = new_generator([*TASKS, "plan"]), Vocabulary.shipped()
+    bias = torch.zeros(len(v))
+    bias[[v["</plan>"], v["<quote>"], v["</quote>"], *range(v["<h:1>"], v["<w:32>"] + 1)]] = 6.0
+    words = made.decoder.words
+    made.decoder.words = lambda hidden: words(hidden) + bias
+    return made
+
+
+def test_a_plan_decides_what_is_drawn_and_is_kept_with_the_picture(planner: ImageGenerator) -> None:
+    request = ImageRequest(prompt="a red cat", seed=3, plan=PLAN)
+    drawn = planner.draw([request])[0]
+    assert drawn.metadata["plan"] == PLAN
+    moved = planner.draw([replace(request, plan=PLAN.replace("@ 3 10", "@ 1 10"))])[0]
+    without = planner.draw([replace(request, plan="")])[0]
+    assert not np.array_equal(drawn.pixels, moved.pixels)
+    assert not np.array_equal(drawn.pixels, without.pixels)
+
+
+def test_the_models_own_plan_draws_the_same_picture_again(planner: ImageGenerator) -> None:
+    requests = [ImageRequest(prompt="a red cat by a sign that says 'NO'", seed=seed) for seed in range(6)]
+    drawn = planner.draw(requests)
+    plans = [picture.metadata["plan"] for picture in drawn]
+    assert any(plans)
+    assert all('"NO"' in plan for plan in plans if plan)
+    again = planner.draw([replace(request, plan=plan) for request, plan in zip(requests, plans, strict=True)])
+    assert all(np.array_equal(one.pixels, two.pixels) for one, two in zip(drawn, again, strict=True))
+    alone = planner.draw([requests[4]])[0]
+    assert np.array_equal(alone.pixels, drawn[4].pixels)
+
+
+def test_a_model_that_cannot_plan_draws_without_and_refuses_a_plan(generator: ImageGenerator) -> None:
+    request = ImageRequest(prompt="a red cat", seed=3)
+    assert "plan" not in generator.draw([request])[0].metadata
+    with pytest.raises(UserError, match="not trained to plan"):
+        generator.draw([replace(request, plan=PLAN)])
 
 
 def test_a_picture_of_any_size_is_edited_at_the_nearest_aspect(generator: ImageGenerator) -> None:

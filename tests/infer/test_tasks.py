@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from polarlight.base.errors import UserError
+from polarlight.infer.policy_request import Contents
 from polarlight.infer.tasks import ImageTask, ModelInfo, Task, UnsupportedTask, VideoTask
 
 PHOTO = np.zeros((8, 12, 3), np.uint8)
@@ -44,6 +45,8 @@ def test_what_a_video_model_can_do_passes(task: VideoTask) -> None:
         (IMAGES, ImageTask(prompt="a", task="edit", pictures=(PHOTO, PHOTO)), "2 pictures; painter takes 1"),
         (IMAGES, ImageTask(prompt="a", mode="best"), "no mode 'best'"),
         (IMAGES, ImageTask(prompt="a", negative_prompt="b"), "no negative prompt"),
+        (IMAGES, ImageTask(prompt="a", plan="cat @ 1 2 3 4"), "takes no plan"),
+        (replace(IMAGES, plans=True), ImageTask(prompt="a", plan="x", task="edit", pictures=(PHOTO,)), "takes no plan"),
         (IMAGES, ImageTask(prompt="a", task="edit"), "needs a picture"),
         (IMAGES, ImageTask(prompt="a", pictures=(PHOTO,)), "takes no picture"),
         (replace(IMAGES, masks=False), ImageTask(prompt="a", task="edit", pictures=(PHOTO,), mask=MASK), "no mask"),
@@ -54,6 +57,14 @@ def test_what_a_video_model_can_do_passes(task: VideoTask) -> None:
 def test_what_it_cannot_do_is_said(info: ModelInfo, task: Task, sentence: str) -> None:
     with pytest.raises(UnsupportedTask, match=sentence):
         info.check(task)
+
+
+def test_the_words_of_a_plan_are_words_of_the_task() -> None:
+    task = ImageTask(prompt="a", plan='ice_cream red/glass @ 1 2 3 4; sign white "\\u0042\\nAD" @ 0 0 9 9')
+    assert task.words == "a\nred glass ice cream\nwhite sign\nB AD"
+    assert Contents.of(task).prompt == task.words
+    with pytest.raises(UserError, match="cannot be read"):
+        _ = replace(task, plan="what").words
 
 
 def test_a_mask_of_another_size_is_refused() -> None:

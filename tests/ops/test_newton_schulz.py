@@ -35,3 +35,10 @@ def test_directions_are_kept() -> None:
 
 def test_a_zero_matrix_stays_zero() -> None:
     assert not orthogonalise(torch.zeros(4, 5)).any()
+
+
+def test_the_dtype_of_the_products_is_the_callers() -> None:
+    matrix = torch.randn(6, 9)
+    exact = orthogonalise(matrix, dtype=torch.float32)
+    assert exact.dtype == torch.float32
+    torch.testing.assert_close(orthogonalise(matrix).float(), exact, rtol=0, atol=0.05)

@@ -7,7 +7,7 @@ import torch
 from tiny import LEVELS, image_model
 
 from polarlight.models.image_ar import image_loss
-from polarlight.models.image_grammar import Role, Tokens, pack
+from polarlight.models.image_grammar import Role, Tokens, layout_words, pack
 from polarlight.recipes.image_examples import (
     SPREADS,
     Examples,
@@ -17,9 +17,12 @@ from polarlight.recipes.image_examples import (
     spread_order,
     touched_cells,
 )
-from polarlight.recipes.image_mini import EVERY_TASK, LANES, POOL, Batches, CodedScenes
+from polarlight.recipes.image_mini import EVERY_TASK, LANES, POOL, Batches, CodedScenes, Window
 from polarlight.recipes.scenes import CodedGroup
+from polarlight.text.plan import snapped
+from polarlight.text.plan_tokens import decode_plan
 from polarlight.text.vocabulary import Vocabulary
+from polarlight.worlds.captions import plan_of
 from polarlight.worlds.edits import draw_edit
 from polarlight.worlds.posters import Posters
 from polarlight.worlds.scene import ASPECTS, Scene
@@ -30,7 +33,7 @@ KINDS = ("posters", "tabletop", "edits", "reference", "control")
 
 
 def coded(kind: str) -> CodedScenes:
-    """Three true scenes of a kind with random codes, one group an aspect."""
+    """Three true scenes of a kind with random codes, a group each."""
     world, groups = Tabletop() if kind == "tabletop" else Posters(), {}
     for seed in range(3):
         scene = world.sample(seed)
@@ -45,9 +48,8 @@ def coded(kind: str) -> CodedScenes:
             note, source = {"role": "REFERENCE"}, source[:, :8, :8]
         elif kind == "control":
             note = {"role": ("EDGES", "DEPTH")[seed % 2]}
-        group = CodedGroup(digits=digits[0], text=text, scenes=[scene], source=source, notes=[note])
-        groups.setdefault(scene.spec["aspect"], []).append(group)
-    return CodedScenes(groups=groups)
+        groups[str(seed)] = CodedGroup(digits=digits[0], text=text, scenes=[scene], source=source, notes=[note])
+    return CodedScenes(load=lambda index: groups, window=Window(shards=1, pools=1))
 
 
 @pytest.fixture(scope="module")
@@ -56,19 +58,19 @@ def scenes() -> dict[str, CodedScenes]:
 
 
 def one(scenes: dict[str, CodedScenes], kind: str) -> CodedGroup:
-    return next(iter(scenes[kind].groups.values()))[0]
+    return scenes[kind].at(0)[0]
 
 
 @pytest.mark.parametrize("task", [task for task, _ in EVERY_TASK.tasks])
 def test_a_batch_of_every_task_has_a_finite_loss_and_gradient(scenes: dict[str, CodedScenes], task: str) -> None:
     model = image_model().train()
-    examples = Examples(V, Mixture(tasks=((task, 1.0),), plan=0.5))
+    examples = Examples(V, Mixture(tasks=((task, 1.0),), layout=0.5))
     batch = Batches(scenes=scenes, examples=examples, size=6, flops=model.active_parameters())(0)
     loss, metrics = image_loss(model, batch.data, torch.float32)
     loss.backward()
     assert torch.isfinite(loss)
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
-    assert ("digit_nats" in metrics) == (task != "caption")
+    assert ("digit_nats" in metrics) == (task not in ("caption", "plan"))
     assert batch.units == int(batch.data.valid.sum())
     assert batch.flops > 0
 
@@ -105,17 +107,50 @@ def drawn(scenes: dict[str, CodedScenes], seed: int = 0, **mixture: object) -> t
 
 
 def test_dropped_text_leaves_nothing_but_the_task(scenes: dict[str, CodedScenes]) -> None:
-    tokens, _ = drawn(scenes, drop_text=1.0, plan=1.0)
+    tokens, _ = drawn(scenes, drop_text=1.0, layout=1.0)
     assert tokens.ids[0, :2].tolist() == [V["<bos>"], V["<draw>"]]
     assert tokens.ids[0, 2:5].tolist()[2] == V["<img>"]
 
 
-def test_a_plan_stands_before_the_picture_and_is_learned(scenes: dict[str, CodedScenes]) -> None:
-    tokens, _ = drawn(scenes, drop_text=0.0, plan=1.0)
-    opening, closing = (int((tokens.ids[0] == V[name]).nonzero()) for name in ("<plan>", "</plan>"))
+def test_a_layout_stands_between_the_words_and_the_picture(scenes: dict[str, CodedScenes]) -> None:
+    tokens, group = drawn(scenes, drop_text=0.0, drop_words=0.0, layout=1.0)
+    laid = layout_words(snapped(plan_of(group.scenes[0].spec)), V)
+    place = tokens.is_layout[0].nonzero().flatten().tolist()
+    assert tokens.ids[0, place].tolist() == [token for token, _ in laid]
+    assert place == list(range(place[0], place[0] + len(laid)))
+    assert tokens.ids[0, place[-1] + 3] == V["<img>"]
+    assert not drawn(scenes, drop_text=0.0, layout=0.0)[0].is_layout.any()
+
+
+def test_a_layout_may_stand_without_words(scenes: dict[str, CodedScenes]) -> None:
+    tokens, _ = drawn(scenes, drop_text=0.0, drop_words=1.0, layout=1.0)
+    assert tokens.is_layout[0, 2:].any()
+    assert tokens.is_layout[0, 2]
+
+
+def test_a_plan_is_learned_after_the_words_and_the_size(scenes: dict[str, CodedScenes]) -> None:
+    group = one(scenes, "posters")
+    tokens = Examples(V, Mixture()).plan(group.scenes[0], group.digits[0], "short", Random(0))
     learned = (tokens.text_target[0] >= 0).nonzero().flatten().tolist()
-    assert learned == list(range(opening - 1, closing))
-    assert "@" in V.decode(tokens.ids[0, opening:closing].tolist())
+    written = tokens.text_target[0, learned].tolist()
+    assert written[-1] == V["</plan>"]
+    assert decode_plan(written[:-1], V) == snapped(plan_of(group.scenes[0].spec))
+    assert tokens.ids[0, learned[0]] == V["<plan>"]
+
+
+def test_the_window_over_the_shards_moves_on_and_forgets() -> None:
+    made = []
+    group = coded("posters").at(0)[0]
+
+    def load(index: int) -> dict[str, CodedGroup]:
+        made.append(index)
+        return {"1:1": group}
+
+    scenes = CodedScenes(load=load, window=Window(shards=2, pools=3), first=5)
+    for number in range(7):
+        assert len(scenes.rows(number, "test", 4)) == 4
+    assert made == [5, 6, 7, 8]
+    assert set(scenes.groups) == {7, 8}
 
 
 def test_cells_under_text_weigh_more(scenes: dict[str, CodedScenes]) -> None:

@@ -6,14 +6,52 @@ from tiny import LEVELS, codes, image_model
 from tiny import visual_tokenizer as tiny_tokenizer
 
 from polarlight.models.image_ar import image_loss
-from polarlight.models.image_grammar import Picture, Role, Text, collate, pack, write
+from polarlight.models.image_grammar import (
+    Layout,
+    Picture,
+    Role,
+    Text,
+    Tokens,
+    collate,
+    layout_words,
+    pack,
+    plan_opening,
+    write,
+)
 from polarlight.ops.orders import kept_first
 from polarlight.recipes.image_examples import Mixture
-from polarlight.recipes.image_gpu import Sequences, StreamBatches, holes, orders_of, shape_of
+from polarlight.recipes.image_gpu import Laid, Sequences, StreamBatches, holes, orders_of, shape_of
 from polarlight.recipes.scene_stream import CHUNK, Chunk, Pool, chunks, encode
+from polarlight.text.plan import Plan, PlanObject, PlanText
+from polarlight.text.plan_tokens import encode_plan
 from polarlight.text.vocabulary import Vocabulary
 
 V = Vocabulary.shipped()
+
+
+PLANS = [
+    Plan(objects=(PlanObject(name="cat", colour="red", box=(0.0, 0.25, 0.5, 1.0)),)),
+    Plan(),
+    Plan(
+        objects=(PlanObject(name="ice cream", material="glass", box=(0.5, 0.25, 0.75, 0.5)),),
+        texts=(PlanText(text="NO\n가 W", box=(0.0, 0.0, 0.5, 0.25)),),
+    ),
+    Plan(texts=(PlanText(text="A", kind="label", colour="white", box=(0.25, 0.5, 0.5, 0.75)),)),
+    Plan(),
+]
+
+
+def same(got: Tokens, truth: Tokens) -> None:
+    """Equal wherever the truth has a token; `got` may have more padding, also between parts."""
+    assert torch.equal(got.valid.sum(1), truth.valid.sum(1))
+    for name, value in vars(truth).items():
+        for row in range(len(truth.valid)):
+            seen, wanted = getattr(got, name)[row][got.valid[row]], value[row][truth.valid[row]]
+            torch.testing.assert_close(seen, wanted, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def padded(rows: list[list[int]], length: int) -> torch.Tensor:
+    return torch.tensor([[*row, *[0] * (length - len(row))] for row in rows])
 
 
 @pytest.mark.parametrize("edit", [False, True])
@@ -30,23 +68,40 @@ def test_a_batch_equals_its_sequences_written_one_by_one(edit: bool) -> None:
         order, weight = kept_first(orders[n], kept[n]), torch.rand(rows, columns) + 0.5
         parts = [Text(ids=[V["<bos>"], V["<edit>" if edit else "<draw>"], *ids[n]])]
         parts += [Picture(digits=source[n], role=Role.SOURCE)] if edit else []
+        parts += [Layout(plan=PLANS[n], rows=rows, columns=columns)]
         wanted.append(
             ((order, weight), [*parts, Picture(digits=digits[n], order=order, kept=int(kept[n].sum()), weight=weight)])
         )
     truth = collate([write(parts, V) for _, parts in wanted], multiple=1)
-    words, lengths = torch.zeros(5, 24, dtype=torch.long), torch.tensor([len(one) for one in ids])
-    for row, one in zip(words, ids, strict=True):
-        row[: len(one)] = torch.tensor(one)
+    laid = [layout_words(plan, V) for plan in PLANS]
+    boxes = torch.zeros(5, 9, 4)
+    for row, one in zip(boxes, laid, strict=True):
+        row[: len(one)] = torch.tensor([box for _, box in one]).view(-1, 4)
+    layouts = Laid(
+        ids=padded([[token for token, _ in one] for one in laid], 9),
+        boxes=boxes,
+        lengths=torch.tensor([len(one) for one in laid]),
+    )
     order = torch.stack([order for (order, _), _ in wanted])
     weight = torch.stack([(weight.flatten() * ~kept[n])[order[n]] for n, ((_, weight), _) in enumerate(wanted)])
     build = Sequences(vocabulary=V, rows=rows, columns=columns, task="edit" if edit else "draw")
-    got = build(words, lengths, digits.flatten(1, 2), order, weight, source.flatten(1, 2) if edit else None)
-    surplus = got.ids.shape[1] - truth.ids.shape[1]
-    assert not got.valid[:, :surplus].any()
-    for name, value in vars(truth).items():
-        seen = getattr(got, name)[:, surplus:]
-        seen = torch.where(truth.valid.view(*truth.valid.shape, *[1] * (seen.ndim - 2)), seen, value)
-        torch.testing.assert_close(seen, value, msg=lambda text, name=name: f"{name}: {text}")
+    words, lengths = padded(ids, 24), torch.tensor([len(one) for one in ids])
+    sources = source.flatten(1, 2) if edit else None
+    same(build(words, lengths, digits.flatten(1, 2), order, weight, sources, layouts), truth)
+
+
+def test_a_batch_of_plans_equals_those_written_one_by_one() -> None:
+    sentences = ["a red cat", "two dogs under a sign that says 'OPEN'", "", "a tree", "x"]
+    plans = [[*encode_plan(plan, V), V["</plan>"]] for plan in PLANS]
+    texts = [
+        [Text(ids=plan_opening(V, sentence, 3, 4)), Text(ids=plan, learn=True)]
+        for sentence, plan in zip(sentences, plans, strict=True)
+    ]
+    truth = collate([write(parts, V, digits=4) for parts in texts], multiple=1)
+    ids = [V.encode(sentence) for sentence in sentences]
+    lengths, plan_lengths = (torch.tensor([len(one) for one in many]) for many in (ids, plans))
+    build = Sequences(vocabulary=V, rows=3, columns=4, task="plan")
+    same(build.plan(padded(ids, 24), lengths, padded(plans, 40), plan_lengths, 4), truth)
 
 
 def test_a_hole_is_a_rectangle_of_two_or_more() -> None:
@@ -80,13 +135,20 @@ def test_what_workers_render_trains_the_model(kind: str) -> None:
     assert (pool.filled, pool.written) == (2 * CHUNK, 3 * CHUNK)
     model = image_model().train()
     batches = StreamBatches(OnePool({(kind, made.aspect): pool}), V, Mixture(), 12, model.active_parameters())
-    tokens = batches.sequences(kind, made.aspect, pool, torch.Generator().manual_seed(0))
-    loss, metrics = image_loss(model, tokens, torch.float32)
-    loss.backward()
-    assert torch.isfinite(loss)
-    assert metrics["digit_nats"] > 0
-    text = "edit" if kind == "edits" else "draw"
-    assert (tokens.ids == V[f"<{text}>"]).any(1).all()
+    tasks = set()
+    for seed in range(40):
+        tokens = batches.sequences(kind, made.aspect, pool, torch.Generator().manual_seed(seed))
+        task = V.tokens[int(tokens.ids[0][tokens.valid[0]][1])]
+        assert (tokens.ids == V[task]).any(1).all()
+        if task in tasks:
+            continue
+        tasks.add(task)
+        loss, metrics = image_loss(model, tokens, torch.float32)
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert metrics["text_nats" if task == "<plan>" else "digit_nats"] > 0
+        assert tokens.is_layout.any() == (task == "<draw>")
+    assert tasks == ({"<edit>"} if kind == "edits" else {"<draw>", "<plan>"})
 
 
 def test_packing_agrees_with_the_grammars() -> None:

@@ -30,6 +30,7 @@ class ImageSettings(Body):
     partial_images: int | None = Field(default=None, ge=0, le=3)
     seed: Seed | None = None
     negative_prompt: Words | None = None
+    plan: Words | None = None
     style: str | None = None
     user: str | None = None
     safety_identifier: str | None = None

@@ -1,0 +1,138 @@
+"""Plans from prompts: before it draws, the model writes what stands where.
+
+Rows are decoded together under the rules of `continuous`, so a plan does not depend on its company, bit for bit. What may follow
+is limited to what `text.plan_tokens` can read back; texts that the prompt quotes are written letter by letter, each at least once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from ..base.errors import UserError
+from ..models.image_grammar import Text, Tokens, blank, plan_opening, write
+from ..ops.sampling import draw
+from ..ops.streams import uniform
+from ..text.plan import Plan, format_plan
+from ..text.plan_tokens import allowed_next, decode_plan
+from ..text.vocabulary import Vocabulary, quoted_texts
+from .continuous import BLOCK, FEWEST, WIDTH, RowsCache, begin_together, enough, visible
+from .packed import DENSE_UP_TO, PackedImageAR
+
+LONGEST = 192  # tokens of a plan
+TEMPERATURE, TOP_P = 0.7, 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """What is to be planned: a prompt, the picture's size in positions, and the seed of the choices."""
+
+    prompt: str
+    rows: int
+    columns: int
+    seed: int
+
+
+class _Row:
+    """One plan under way."""
+
+    def __init__(self, ask: Ask, v: Vocabulary) -> None:
+        self.v, self.ids = v, list[int]()
+        self.opening = write([Text(ids=plan_opening(v, ask.prompt, ask.rows, ask.columns))], v)
+        self.texts = [v.spell(text) for text in quoted_texts(ask.prompt)]
+        self.noise = uniform((LONGEST,), ask.seed, "plan")
+        self.done = False
+
+    def allowed(self) -> Bool[Tensor, " v"]:
+        """Which tokens may come next."""
+        return among(allowed_next(self.ids, self.texts, self.v), len(self.v))
+
+    def put(self, token: int) -> None:
+        """Take the next token."""
+        self.done = token == self.v["</plan>"]
+        if not self.done:
+            self.ids.append(token)
+
+    @property
+    def over(self) -> bool:
+        return self.done or len(self.ids) == LONGEST
+
+    def plan(self) -> Plan | None:
+        """The plan, or None where it did not end."""
+        if not self.done:
+            return None
+        try:
+            plan = decode_plan(self.ids, self.v)
+            format_plan(plan)
+        except UserError:
+            return None
+        return plan
+
+
+@lru_cache(maxsize=512)
+def among(allowed: tuple[int, ...], count: int) -> Bool[Tensor, " v"]:
+    """Flags of `count` tokens."""
+    flags = torch.zeros(count, dtype=torch.bool)
+    flags[list(allowed)] = True
+    return flags
+
+
+@torch.inference_mode()
+def write_plans(model: PackedImageAR, v: Vocabulary, asks: Sequence[Ask]) -> list[Plan | None]:
+    """A plan for each; None where none could be finished within LONGEST tokens."""
+    rows = [_Row(ask, v) for ask in asks]
+    longest = max((row.opening.ids.shape[1] for row in rows), default=1)
+    together = max(1, DENSE_UP_TO // longest)
+    for start in range(0, len(rows), together):
+        _write_together(model, rows[start : start + together])
+    return [row.plan() for row in rows]
+
+
+def _write_together(model: PackedImageAR, rows: list[_Row]) -> None:
+    digits = model.config.digits
+    sequences = [row.opening for row in rows] * (2 if len(rows) == 1 else 1)  # a single row takes other products
+    fed = torch.tensor([[sequence.ids.shape[1]] for sequence in sequences])
+    tokens, end = begin_together(sequences, int(fed.max())), torch.zeros_like(fed)
+    cache = [
+        RowsCache(len(sequences), model.config.heads, BLOCK, model.config.head_dim, model.dtype)
+        for _ in range(model.config.layers)
+    ]
+    while True:
+        logits = _pass(model, cache, tokens, end, fed)
+        waiting = [number for number, row in enumerate(rows) if not row.over]
+        allowed = torch.stack([rows[number].allowed() for number in waiting])
+        noise = torch.stack([rows[number].noise[len(rows[number].ids)] for number in waiting])
+        chosen = draw(logits[waiting].masked_fill(~allowed, -torch.inf), noise, TEMPERATURE, TOP_P)
+        for number, token in zip(waiting, chosen.tolist(), strict=True):
+            rows[number].put(token)
+        if all(row.over for row in rows):
+            return
+        end, fed = end + fed, torch.ones_like(fed)
+        last = torch.tensor([row.ids[-1] if row.ids else 0 for row in rows])
+        tokens = blank(len(sequences), 1, digits)
+        tokens.ids[:, 0] = last.expand(len(sequences)) if len(rows) == 1 else last
+        tokens.lies[:] = tokens.asks[:] = end[..., None].float()
+
+
+def _pass(
+    model: PackedImageAR, cache: list[RowsCache], tokens: Tokens, end: Int64[Tensor, "b 1"], fed: Int64[Tensor, "b 1"]
+) -> Float[Tensor, "b v"]:
+    """Logits of what follows every row's last fed token."""
+    batch, length = tokens.ids.shape
+    width = -(-(int(end.max()) + length) // WIDTH) * WIDTH
+    capacity = cache[0].key.shape[1]
+    if width > capacity:
+        capacity = -(-width // BLOCK) * BLOCK
+        for layer in cache:
+            layer.resize(capacity)
+    places = (torch.arange(batch)[:, None] * capacity + end + torch.arange(length)).flatten()
+    for layer in cache:
+        layer.aim(slice(0, batch), places, width)
+    mask = enough(visible(end, fed, length, width), FEWEST[model.dtype])
+    hidden, _ = model.hidden(tokens, mask, model.dtype, cache)
+    return model.text_logits(hidden[torch.arange(batch), fed[:, 0] - 1])

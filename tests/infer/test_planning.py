@@ -1,0 +1,72 @@
+"""Plans from prompts: with the cache as without, whatever the company."""
+
+import pytest
+import torch
+from tiny import image_model
+
+from polarlight.infer.packed import PackedImageAR
+from polarlight.infer.planning import TEMPERATURE, TOP_P, Ask, write_plans
+from polarlight.models.image_ar import ImageAR, causal_mask
+from polarlight.models.image_grammar import Text, plan_opening, write
+from polarlight.ops.sampling import draw
+from polarlight.ops.streams import uniform
+from polarlight.text.plan import Plan
+from polarlight.text.plan_tokens import allowed_next, decode_plan
+from polarlight.text.vocabulary import Vocabulary, quoted_texts
+
+V = Vocabulary.shipped()
+LONGEST = 40
+ASKS = [
+    Ask(prompt="a red cat", rows=8, columns=8, seed=1),
+    Ask(prompt="two blue dogs under a sign that says 'OPEN NOW'", rows=6, columns=11, seed=2),
+    Ask(prompt="", rows=9, columns=6, seed=3),
+]
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polarlight.infer.planning.LONGEST", LONGEST)
+
+
+def eager_model() -> ImageAR:
+    """A random model that likes to end what it has begun."""
+    torch.manual_seed(5)
+    model = image_model()
+    ends = [V["</plan>"], V["<quote>"], V["</quote>"], *range(V["<h:1>"], V["<w:32>"] + 1)]
+    model.tokens.weight.data[ends] *= 3
+    return model
+
+
+@torch.no_grad()
+def reference(model: ImageAR, ask: Ask) -> Plan | None:
+    """Whole sequences, no cache."""
+    ids, noise = list[int](), uniform((LONGEST,), ask.seed, "plan")
+    texts = [V.spell(text) for text in quoted_texts(ask.prompt)]
+    while len(ids) < LONGEST:
+        tokens = write([Text(ids=[*plan_opening(V, ask.prompt, ask.rows, ask.columns), *ids])], V, digits=8)
+        hidden, _ = model.hidden(tokens, causal_mask(tokens.valid), torch.float32)
+        impossible = torch.ones(len(V), dtype=torch.bool)
+        impossible[list(allowed_next(ids, texts, V))] = False
+        logits = model.text_logits(hidden[0, -1]).masked_fill(impossible, -torch.inf)
+        token = int(draw(logits, noise[len(ids)], TEMPERATURE, TOP_P))
+        if token == V["</plan>"]:
+            return decode_plan(ids, V)
+        ids.append(token)
+    return None
+
+
+def test_planning_with_the_cache_equals_planning_without() -> None:
+    model = eager_model()
+    plans = write_plans(PackedImageAR.of(model, torch.float32), V, ASKS)
+    assert plans == [reference(model, ask) for ask in ASKS]
+    assert any(plan is not None for plan in plans)
+
+
+def test_a_plan_does_not_depend_on_its_company() -> None:
+    packed = PackedImageAR.of(eager_model(), torch.float32)
+    together = write_plans(packed, V, ASKS * 3)
+    assert together == [write_plans(packed, V, [ask])[0] for ask in ASKS] * 3
+
+
+def test_nothing_to_plan_gives_nothing() -> None:
+    assert write_plans(PackedImageAR.of(eager_model(), torch.float32), V, []) == []
