@@ -8,7 +8,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 from polarlight.infer.engine import Done, Engine, EngineFull, ImageResult, ImageTask, Task, Ticket
+from polarlight.infer.image_requests import fit_picture, nearest_aspect
 from polarlight.infer.policy import Permit, task_request
 from polarlight.media.sealing import mark_of
 
@@ -100,6 +103,14 @@ async def submit_when_free(engine: Engine, task: Task, permit: Permit, owner: st
             await asyncio.sleep(min(full.retry_after_s, MOST_PATIENCE_S))
 
 
+def kept_source(order: ImageOrder) -> np.ndarray | None:
+    """The picture that a mask keeps parts of, at the model's size: uint8 [h, w, 3]."""
+    if order.mask is None:
+        return None
+    pixels = order.pictures[0].pixels
+    return fit_picture(pixels, nearest_aspect(*pixels.shape[:2]))
+
+
 def seed_of(job_id: str) -> int:
     """The seed of a job that was given none: a repeated attempt draws the same pictures."""
     return int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:4])
@@ -144,7 +155,8 @@ async def _make(
                 work.progress = min(99, work.progress + 90 // order.n)
                 result = event.result
                 assert isinstance(result, ImageResult)
-                sealed = await seal(service.outputs.seal_picture, result.pixels, result.metadata, parent=parent)
+                more = {"parent": parent, "source": kept_source(order)}
+                sealed = await seal(service.outputs.seal_picture, result.pixels, result.metadata, **more)
                 return Made(result=result, file=sealed)
             about = {"prompt": order.prompt, "seed": task.seed, "preview": event.number}
             file = await seal(service.outputs.seal_preview, event.picture, about)

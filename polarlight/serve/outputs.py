@@ -63,12 +63,13 @@ class Outputs:
         trace: str,
         form: str = "png",
         parent: bytes | None = None,
+        source: np.ndarray | None = None,
     ) -> Sealed:
         """Make a file of a picture, uint8 [h, w, 3], in the format `form` (png, jpeg, webp).
 
         `about` goes into the file's settings and its signed assertion; `trace` names the output, and the watermark
-        carries its first 32 bits hashed; `parent` is the file it was made from. A picture with a side under 96 px is too
-        small for the mark, and its settings say so.
+        carries its first 32 bits hashed; `parent` is the file it was made from, `source` what a mask kept of it, whose mark
+        stays. A picture with a side under 96 px is too small for the mark, and its settings say so.
 
         Raises:
             Refused: the permit was not spent.
@@ -76,7 +77,7 @@ class Outputs:
         """
         made = seal_picture(
             pixels, about, trace=trace, suffix=SUFFIXES[form], identity=self.identity, watermark_key=self.watermark_key,
-            parent=parent,
+            parent=parent, source=source,
         )  # fmt: skip
         return self._judged(made.content, form, made.pixels, permit, made.manifest)
 

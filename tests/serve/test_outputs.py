@@ -30,6 +30,7 @@ from polarlight.serve.video_orders import VideoOrder, submit_video
 from polarlight.serve.work import Shown
 
 GREY = np.full((128, 160, 3), 120, np.uint8)
+NOISE = np.clip(GREY + np.random.default_rng(1).normal(0, 6, GREY.shape), 0, 255).astype(np.uint8)
 
 
 def spent(gate: Gate, task: str = "draw", prompt: str = "a cat") -> Permit:
@@ -71,6 +72,21 @@ def test_an_edits_parent_is_an_ingredient(outputs: Outputs) -> None:
     second = outputs.seal_picture(GREY, {"prompt": "blue"}, permit=spent(outputs.gate), trace="b", parent=first.content)
     found = read_provenance(second.content, outputs.identity.anchor)
     assert (found.parents, "c2pa.edited" in found.actions) == (("parent",), True)
+
+
+def test_what_a_mask_keeps_keeps_the_mark_of_its_source(outputs: Outputs) -> None:
+    first = outputs.seal_picture(NOISE, {"prompt": "a cat"}, permit=spent(outputs.gate), trace="a")
+    source = np.array(Image.open(io.BytesIO(first.content)))
+    edited = source.copy()
+    edited[40:80, 40:90] = 200
+    second = outputs.seal_picture(
+        edited, {"prompt": "blue"}, permit=spent(outputs.gate), trace="b", parent=first.content, source=source
+    )
+    pixels = np.array(Image.open(io.BytesIO(second.content)))
+    outside = np.ones(source.shape[:2], bool)
+    outside[40:80, 40:90] = False
+    assert np.array_equal(pixels[outside], source[outside])
+    assert detect(pixels).payload == mark_of("a")
 
 
 def test_nothing_is_sealed_without_a_spent_permit(outputs: Outputs) -> None:
