@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-MODEL, CEILING = "#3a6ea5", "#c8553d"
+MODEL, CEILING, PLANS = "#3a6ea5", "#c8553d", "#e0a030"
 
 
 def draw(card: Mapping[str, Any]) -> Figure:
@@ -16,15 +16,17 @@ def draw(card: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(12, 9), layout="constrained")
     figure.suptitle(f"Image model, {card['count']} held-out scenes, mode {card['mode']}", fontsize=14)
     (composition, length), (height, figures) = figure.subplots(2, 2, width_ratios=(1.3, 1))
-    draw_composition(composition, card["model"]["composition"], card["ceiling"]["composition"])
+    draw_composition(composition, card["model"]["composition"], card["ceiling"]["composition"], card.get("plans"))
     draw_errors(length, "Text: character error rate by length (Latin)", card, "text_by_length")
     draw_height(height, card["fidelity"]["text_by_cap_height"])
     draw_figures(figures, card)
     return figure
 
 
-def draw_composition(axes: Axes, model: Mapping[str, Any], ceiling: Mapping[str, Any]) -> None:
-    """Share of right pictures by category with 95 % intervals; a mark where true renders score."""
+def draw_composition(
+    axes: Axes, model: Mapping[str, Any], ceiling: Mapping[str, Any], plans: Mapping[str, Any] | None = None
+) -> None:
+    """Share of right pictures by category with 95 % intervals; marks where true renders and the model's plans score."""
     names = list(model)
     values = [100 * model[name]["share"] for name in names]
     spread = [
@@ -34,6 +36,9 @@ def draw_composition(axes: Axes, model: Mapping[str, Any], ceiling: Mapping[str,
     axes.bar(range(len(names)), values, yerr=spread, color=MODEL, capsize=3, label="model, 95 % interval")
     marks = [100 * ceiling[name]["share"] for name in names]
     axes.scatter(range(len(names)), marks, marker="_", s=900, color=CEILING, zorder=3, label="true renders (ceiling)")
+    if plans:
+        right = [100 * plans[name]["share"] for name in names]
+        axes.scatter(range(len(names)), right, marker="o", s=30, color=PLANS, zorder=4, label="the model's plans")
     axes.set_xticks(range(len(names)), [f"{name}\nn={model[name]['count']}" for name in names], fontsize=7)
     axes.set(title="Composition", ylabel="right, %", ylim=(0, 105))
     axes.legend(fontsize=8, loc="lower left")

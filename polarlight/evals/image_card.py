@@ -23,6 +23,7 @@ from ..base.files import atomic_path, atomic_write
 from ..infer.images import ImageRequest, Picture
 from ..media.grid import contact_sheet
 from ..models.weights import read_card, record
+from ..text.plan import parse_plan
 from ..worlds.captions import evaluation_prompt
 from ..worlds.posters import Posters
 from ..worlds.scene import Scene, Spec, World, picture_size
@@ -150,6 +151,24 @@ def judge_cases(judge: Judge, cases: Sequence[Case], pixels: Sequence[UInt8[np.n
     return outcomes
 
 
+def judge_plans(cases: Sequence[Case], pictures: Sequence[Picture]) -> list[Outcome]:
+    """The plans that pictures were drawn from, by the same rules as what was drawn: who errs, who plans or who draws."""
+    outcomes = []
+    for case, picture in zip(cases, pictures, strict=True):
+        plan = parse_plan(picture.metadata.get("plan") or "")
+        if case.category == "text":
+            found = [" ".join(text.text.split()) for text in plan.texts]
+            verdict = PASSED if case.wanted["text"] in found else failed(f"plans {found}")
+        else:
+            seen = [
+                Detection(name=each.name, score=1.0, box=each.box, colour=each.colour, material=each.material)
+                for each in plan.objects
+            ]
+            verdict = RULES[case.category](seen, case.scene.spec)
+        outcomes.append(Outcome(case=case, verdict=verdict))
+    return outcomes
+
+
 def read_cases(
     cases: Sequence[Case], pixels: Sequence[UInt8[np.ndarray, "_ _ 3"]], seen: Sequence[Sequence[Detection]]
 ) -> list[TextScore | None]:
@@ -212,8 +231,8 @@ def evaluate(
         mode: the generator's mode.
         judge: the shipped one unless another is given.
 
-    Returns the card. "model" holds the scores, "ceiling" those of true renders, "ceiling_by_world" the judge's calibration
-    on each world, "fidelity" the tokenizer's losses.
+    Returns the card. "model" holds the scores, "plans" those of the plans alone (None where the generator makes none), "ceiling"
+    those of true renders, "ceiling_by_world" the judge's calibration on each world, "fidelity" the tokenizer's losses.
     """
     page_module(), find_tesseract()  # what is missing is said now and not after an hour
     judge, started = judge or Judge.load(), time.monotonic()
@@ -231,6 +250,7 @@ def evaluate(
         "seconds_per_picture": drawing / count,
         "passes_per_picture": sum(picture.passes for picture in pictures) / count,
         "model": score_outcomes(outcomes),
+        "plans": shares(judge_plans(cases, pictures)) if any("plan" in one.metadata for one in pictures) else None,
         "ceiling": score_outcomes(truths),
         "ceiling_by_world": {name: shares([o for o in truths if o.case.world == name]) for name in worlds},
         "fidelity": fidelity(generator.reconstruct, worlds["posters"], min(count, FIDELITY_SCENES)),
@@ -244,7 +264,7 @@ def record_scores(card: dict[str, Any], weights: Path) -> None:
     """Put the scores of `evaluate` on the card of the image model in folder `weights`, by mode."""
     path = weights / "image.safetensors"
     scores = read_card(path).get("scores", {})
-    kept = ("count", "seeds", "seconds_per_picture", "passes_per_picture", "model", "ceiling", "fidelity")
+    kept = ("count", "seeds", "seconds_per_picture", "passes_per_picture", "model", "plans", "ceiling", "fidelity")
     command = f"polarlight eval image --count {card['count']} --mode {card['mode']}"
     record(path, scores={**scores, card["mode"]: {"command": command, **{name: card[name] for name in kept}}})
 

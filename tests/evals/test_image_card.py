@@ -14,6 +14,7 @@ from polarlight.evals.image_card import (
     RealRenders,
     evaluate,
     framed,
+    judge_plans,
     make_cases,
     score_outcomes,
     shares,
@@ -22,7 +23,8 @@ from polarlight.evals.judge import Detection, Judge
 from polarlight.evals.ocr import Reading, score_text
 from polarlight.infer.images import ImageRequest, Picture
 from polarlight.models.detector import Detector, DetectorConfig
-from polarlight.worlds.captions import CATEGORIES
+from polarlight.text.plan import format_plan
+from polarlight.worlds.captions import CATEGORIES, plan_of
 from polarlight.worlds.posters import Posters
 from polarlight.worlds.scene import Scene, picture_size
 from polarlight.worlds.tabletop import Tabletop
@@ -91,6 +93,18 @@ def test_real_renders_draw_what_was_asked_for():
     for one, picture, aspect in zip(cases, pictures, aspects, strict=True):
         rendered = WORLDS[one.world].render([one.scene.spec], picture_size(aspect))
         np.testing.assert_array_equal(picture.pixels, rendered.pixels[0].numpy())
+
+
+def test_plans_are_judged_by_the_rules_of_pictures():
+    cases = make_cases(70, WORLDS)
+    true = [format_plan(plan_of(case.scene.spec)) for case in cases]
+    blank = np.zeros((8, 8, 3), np.uint8)
+    pictures = [Picture(pixels=blank, seed=0, passes=0, metadata={"plan": plan}) for plan in true]
+    outcomes = judge_plans(cases, pictures)
+    failures = [(outcome.case.prompt, outcome.verdict) for outcome in outcomes if not outcome.verdict.passed]
+    assert failures == []
+    empty = [Picture(pixels=blank, seed=0, passes=0, metadata={"plan": ""}) for _ in cases]
+    assert not any(outcome.verdict.passed for outcome in judge_plans(cases, empty))
 
 
 def test_shares_count_each_category_with_its_interval():
