@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from polarlight.models.image_ar import ImageAR, ImageARConfig
 from polarlight.models.image_grammar import Picture, Role, Text, Tokens, write
+from polarlight.models.upscaler import UpscalerConfig, UpscalerModel
 from polarlight.models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
 from polarlight.ops.orders import raster
 from polarlight.text.vocabulary import Vocabulary
@@ -46,3 +47,10 @@ def captioning(digits: Tensor, words: str = "a red cat") -> Tokens:
     v = Vocabulary.shipped()
     opening, caption = [v["<bos>"], v["<caption>"]], [*v.encode(words), v["<eos>"]]
     return write([Text(ids=opening), Picture(digits=digits, role=Role.SOURCE), Text(ids=caption, learn=True)], v)
+
+
+def upscaler_model(**overrides: int) -> UpscalerModel:
+    """Two blocks; its head, which a new one has at zero, is random."""
+    model = UpscalerModel(UpscalerConfig(**({"channels": 8, "blocks": 2} | overrides)))
+    nn.init.normal_(model.head.weight, std=0.05)
+    return model.eval()

@@ -17,6 +17,9 @@ RECIPES = {
     "image-smoke": "a tiny image model on every task (under two minutes)",
     "image-gpu": "the image model on one GPU, from scenes rendered while it trains (minutes)",
     "image-export": "ship the averaged weights of image-mini and its tokenizer in the package",
+    "upscaler-mini": "the upscaler (15 minutes)",
+    "upscaler-smoke": "a tiny upscaler on six scenes (seconds)",
+    "upscaler-export": "ship the weights of upscaler-mini in the package",
     "judge-mini": "the detector that judges pictures (15 minutes)",
 }
 

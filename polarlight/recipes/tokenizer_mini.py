@@ -23,6 +23,7 @@ from ..models.code_prior import CodePrior
 from ..models.glyph_reader import GlyphReader
 from ..models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig, to_signed
 from ..models.weights import export, load_into, made_for, read_card
+from ..ops.edges import edges
 from ..ops.streams import stream
 from ..train.loop import Batch, FitConfig, fit
 from ..train.optim import Schedule, optimizers
@@ -41,12 +42,6 @@ SHARDS = {"posters": 8, "tabletop": 1}
 SHIPPED = VisualTokenizerConfig(levels=(5,) * 8)
 NOT_MUON = ("stem", "head", "prior")
 TINY = VisualTokenizerConfig(fine_channels=16, coarse_channels=32, fine_blocks=1, coarse_blocks=1)
-
-
-def edges(pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
-    """Differences to the right and lower neighbour."""
-    x = F.pad(pixels, (0, 1, 0, 1), mode="replicate")
-    return torch.cat((x[..., :-1, 1:] - pixels, x[..., 1:, :-1] - pixels), 1)
 
 
 class Learner(torch.nn.Module):

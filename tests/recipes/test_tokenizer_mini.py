@@ -10,7 +10,7 @@ from polarlight.base.errors import UserError
 from polarlight.models.glyph_reader import GlyphReader, GlyphReaderConfig
 from polarlight.models.visual_tokenizer import VisualTokenizer
 from polarlight.models.weights import export
-from polarlight.recipes.tokenizer_mini import RATE_WEIGHT, TEXT_WEIGHT, Learner, edges, load_file, tokenizer_loss
+from polarlight.recipes.tokenizer_mini import RATE_WEIGHT, TEXT_WEIGHT, Learner, load_file, tokenizer_loss
 
 
 def pictures() -> tuple[torch.Tensor, torch.Tensor]:
@@ -19,14 +19,6 @@ def pictures() -> tuple[torch.Tensor, torch.Tensor]:
     for number in range(4):
         text[number, : 8 * number + 4, :16] = True
     return torch.rand(4, 3, 32, 32) * 2 - 1, text
-
-
-def test_edges_are_differences_to_the_right_and_below() -> None:
-    pixels = torch.zeros(1, 1, 3, 3).expand(-1, 3, -1, -1).clone()
-    pixels[:, :, 1, 1] = 1
-    right, below = edges(pixels)[0].chunk(2)
-    assert right[0].tolist() == [[0, 0, 0], [1, -1, 0], [0, 0, 0]]
-    assert below[0].tolist() == [[0, 1, 0], [0, -1, 0], [0, 0, 0]]
 
 
 @pytest.mark.parametrize("reading", [True, False])
