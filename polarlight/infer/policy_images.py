@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from .tasks import ImageTask
 
 if TYPE_CHECKING:
     from .images import ImageGenerator, OnPass, Picture
+    from .upscaling import Upscaler
 
 Look = Callable[[], list[np.ndarray]]
 Seal = Callable[["Picture"], SealedPicture]
@@ -45,9 +46,10 @@ class Made:
 
 
 class GatedGenerator:
-    """Draws, edits and captions what the gate permits. `load` brings the model, and is called only after the gate agreed."""
+    """Draws, edits, captions and upscales what the gate permits. `load` brings the model for it, an `Upscaler` to upscale, and is
+    called only after the gate agreed."""
 
-    def __init__(self, gate: Gate, entry_point: str, load: Callable[[], ImageGenerator]) -> None:
+    def __init__(self, gate: Gate, entry_point: str, load: Callable[[], ImageGenerator | Upscaler]) -> None:
         self._gate, self._entry_point, self._load = gate, entry_point, load
 
     def make(
@@ -60,7 +62,7 @@ class GatedGenerator:
         subject_consent: bool = False,
         on_pass: OnPass | None = None,
     ) -> Made:
-        """Do a task, "draw" or "edit", once for each seed, as one batch; each picture has its own permit and verdict.
+        """Do a task, "draw", "edit" or "upscale", once for each seed, as one batch; each picture has its own permit and verdict.
 
         seal: makes a file of a picture, marked and signed, before the gate judges it, so that the log names its manifest;
         file: what the picture of an edit was read from; on_pass(pass, passes, look): called after every pass, and `look`
@@ -70,12 +72,13 @@ class GatedGenerator:
             Refused: the gate says no, or withholds every picture.
             UserError: a prompt, size, mask or mode that the model does not have, or a picture that cannot be sealed.
         """
-        assert task.task in ("draw", "edit"), f"the generator has no task {task.task}"
+        assert task.task in ("draw", "edit", "upscale"), f"the generator has no task {task.task}"
         assert not task.negative_prompt, "the generator takes no negative prompt"
         tasks = [replace(task, seed=seed) for seed in seeds]
         files = (file,) * len(task.pictures)
         permits = [self._gate.check(self._request(each, files, subject_consent)) for each in tasks]
-        check_prompt(task.prompt)  # a mistake need not wait for the model
+        if task.task != "upscale":
+            check_prompt(task.prompt)  # a mistake need not wait for the model
         parse_plan(task.plan or "")
         generator = self._load()
         for permit, each in zip(permits, tasks, strict=True):
@@ -103,7 +106,7 @@ class GatedGenerator:
         upload = Upload(pixels=pixels, content=file)
         request = GateRequest(task="caption", prompt="", pictures=(upload,), entry_point=self._entry_point)
         permit = self._gate.check(request)
-        generator = self._load()
+        generator: Any = self._load()
         permit.spend("caption", "", pictures=[pixels])
         return generator.caption([pixels])[0]
 
@@ -125,9 +128,13 @@ class GatedGenerator:
         return show
 
 
-def _run(generator: ImageGenerator, tasks: Sequence[ImageTask], on_pass: OnPass | None) -> list[Picture]:
+def _run(generator: Any, tasks: Sequence[ImageTask], on_pass: OnPass | None) -> list[Picture]:
     from .images import EditRequest, ImageRequest
 
+    if tasks[0].task == "upscale":
+        on_tile = on_pass and (lambda done, total: on_pass(done, total, list))  # there are no drafts to look at
+        done = [generator.run(each.pictures[0], each.factor, on_tile) for each in tasks]
+        return [generator.picture(one, prompt=each.prompt) for one, each in zip(done, tasks, strict=True)]
     if tasks[0].task == "draw":
         drawings = [
             ImageRequest(

@@ -1,7 +1,8 @@
-"""The shipped image model as an engine, with continuous batching.
+"""The shipped image model as an engine, with continuous batching; and the upscaler, where there is one.
 
-One thread owns the model. Between two passes it lets waiting tasks in (see `continuous`), drops cancelled ones, shows previews to
-those who asked and hands out what is done. One seed gives one picture, bit for bit, whatever else is under way.
+One thread owns both. Between two passes it lets waiting tasks in (see `continuous`), drops cancelled ones, shows previews to
+those who asked, hands out what is done and enlarges one tile of a picture that is to become larger, so that a large one keeps
+nobody waiting. One seed gives one picture, bit for bit, whatever else is under way.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .engine import Cancelled, Done, ImageResult, ImageTask, ModelInfo, Preview,
 from .image_jobs import Prepared
 from .image_requests import CELL, GRIDS, MODES, EditRequest, ImageRequest, Request, VariationRequest
 from .images import ImageGenerator
+from .upscaling import Upscaler, Upscaling
 from .worker import WorkerEngine
 
 SLOTS = 8  # pictures at once
@@ -45,8 +47,17 @@ class Running:
     since: float
 
 
+@dataclass(kw_only=True, eq=False)
+class Enlarging:
+    """A picture that is becoming larger."""
+
+    ticket: Ticket
+    upscaling: Upscaling
+    since: float
+
+
 class ShippedEngine(WorkerEngine):
-    """`ImageGenerator` behind the engine protocol."""
+    """`ImageGenerator` and `Upscaler` behind the engine protocol."""
 
     def __init__(
         self,
@@ -54,22 +65,25 @@ class ShippedEngine(WorkerEngine):
         name: str = "polarlight",
         slots: int = SLOTS,
         waiting: int = WAITING,
+        upscaler: Upscaler | None = None,
     ) -> None:
-        """name: what it is registered under; slots: pictures at once; waiting: tasks that may wait."""
+        """name: what it is registered under; slots: pictures at once; waiting: tasks that may wait; upscaler: without one it does
+        not upscale."""
         super().__init__(together=slots, waiting=waiting)
-        self.generator, self._name = generator, name
+        self.generator, self.upscaler, self._name = generator, upscaler, name
         self._under_way: list[Running] = []
+        self._enlarging: list[Enlarging] = []
         self._batch = self._new_batch()
 
     @classmethod
     def load(cls, folder: Path | None = None) -> ShippedEngine:
-        """The model in a folder (None: the shipped one).
+        """The model in a folder (None: the shipped one), and the upscaler beside it if there is one.
 
         Raises:
             UserError: a file is missing, damaged, or the files do not belong together.
         """
         name = f"polarlight-{folder.resolve().name}" if folder else "polarlight"
-        return cls(ImageGenerator.load(folder), name)
+        return cls(ImageGenerator.load(folder), name, upscaler=Upscaler.find(folder))
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -77,6 +91,7 @@ class ShippedEngine(WorkerEngine):
         card = self.generator.card
         can = card["tasks"]
         tasks = tuple(task for task, needed in NEEDED.items() if needed in can)
+        tasks += ("upscale",) if self.upscaler else ()
         sizes = {aspect: (columns * CELL, rows * CELL) for aspect, (rows, columns) in GRIDS.items()}
         return ModelInfo(
             name=self._name, owner="polarlight", modality="image", family="polarlight", tasks=tasks,
@@ -87,7 +102,7 @@ class ShippedEngine(WorkerEngine):
 
     def _check(self, task: Task) -> None:
         super()._check(task)
-        if task.prompt or task.task != "variation":
+        if task.prompt or task.task in ("draw", "edit"):
             check_prompt(task.prompt)
         if task.negative_prompt:
             check_prompt(task.negative_prompt)
@@ -99,17 +114,58 @@ class ShippedEngine(WorkerEngine):
 
     @torch.inference_mode()
     def _work(self) -> None:
-        while (taken := self._take(self._batch.free, COMPANY_S)) is not None:
+        while (taken := self._take(self._batch.free - len(self._enlarging), COMPANY_S)) is not None:
             try:
-                self._admit(taken)
+                self._admit(self._begin_enlarging(taken))
                 self._settle()
                 if self._batch.drawings:
                     self._batch.step()
                     self._settle()
+                self._enlarge()
             except Exception as error:  # a pass failed: everyone in it hears why, and the next tasks get a new batch
                 for running in list(self._under_way):
                     self._leave(running, error)
                 self._batch = self._new_batch()
+
+    def _begin_enlarging(self, tickets: list[Ticket]) -> list[Ticket]:
+        """Begin the tasks that are no drawings; returns those that are."""
+        drawings = list[Ticket]()
+        for ticket in tickets:
+            task = ticket.task
+            if not isinstance(task, ImageTask) or task.task != "upscale":
+                drawings.append(ticket)
+                continue
+            assert self.upscaler is not None, "a task that this engine does not have was let in"
+            upscaling = Upscaling(self.upscaler, task.pictures[0], task.factor)
+            self._enlarging.append(Enlarging(ticket=ticket, upscaling=upscaling, since=time.monotonic()))
+        return drawings
+
+    def _enlarge(self) -> None:
+        """One tile of the picture that has waited longest; a picture that fails or was cancelled hears so."""
+        if not self._enlarging:
+            return
+        first = self._enlarging.pop(0)
+        upscaling, ticket, event = first.upscaling, first.ticket, None
+        try:
+            if ticket.cancelled:
+                event = Cancelled(f"Cancelled after {upscaling.done} of {upscaling.total} tiles.")
+            else:
+                upscaling.step()
+                event = self._enlarged(first) if upscaling.finished else None
+        except Exception as error:
+            event = error
+        if event is None:
+            self._enlarging.append(first)  # they take turns
+            return
+        self._finished(time.monotonic() - first.since)
+        ticket.post(event)
+
+    def _enlarged(self, done: Enlarging) -> Done:
+        """The finished picture of an upscaling."""
+        task = done.ticket.task
+        assert self.upscaler is not None
+        made = self.upscaler.picture(done.upscaling, prompt=task.prompt, seed=task.seed)
+        return Done(result=ImageResult(pixels=made.pixels, seed=made.seed, passes=made.passes, metadata=made.metadata))
 
     def _admit(self, tickets: list[Ticket]) -> None:
         """Plan and prepare tasks and let them join the batch; a task that cannot be prepared hears why."""

@@ -9,6 +9,8 @@ from math import floor, log, prod, sqrt
 
 from ..base.errors import UserError
 
+FACTORS = (2, 4)  # of upscaling
+MOST_UPSCALED = 4096 * 4096  # px of an upscaled picture: 20 s of two fp32 cores
 Sizes = Mapping[str, Mapping[str, tuple[int, int]]]
 
 
@@ -67,6 +69,25 @@ def nearest_size(
         missing.append(f"aspect {size}")
     note = f"This model has no {' and no '.join(missing)}; made at {width}x{height} ({aspect})." if missing else ""
     return NativeSize(width=width, height=height, aspect=aspect, resolution=chosen, note=note)
+
+
+def upscaled_size(width: int, height: int, factor: int) -> NativeSize:
+    """The size of a picture of width x height px after upscaling.
+
+    Raises:
+        UserError: a factor that is not among FACTORS, or more than MOST_UPSCALED px.
+    """
+    if factor not in FACTORS:
+        raise UserError(
+            f"A picture cannot be made {factor} times as large.", fix=f"Choose one of {', '.join(map(str, FACTORS))}."
+        )
+    wide, high = factor * width, factor * height
+    if wide * high > MOST_UPSCALED:
+        raise UserError(
+            f"Made {factor} times as large, the picture would have {wide} x {high} px; the most are 16.7 megapixels.",
+            fix="Choose a smaller factor, or cut the picture.",
+        )
+    return NativeSize(width=wide, height=high, aspect=f"{width}:{height}", resolution=f"{wide}x{high}")
 
 
 def _rounded(pixels: tuple[int, ...], multiple: int, most_pixels: int | None) -> NativeSize:

@@ -10,10 +10,15 @@ from jaxtyping import Bool, UInt8
 
 from ..base.errors import UserError
 from ..text.plan import parse_plan, plan_words
-from .sizes import NativeSize, nearest_size
+from .sizes import NativeSize, nearest_size, upscaled_size
 
 CAN = {
-    "image": {"draw": "draw pictures", "edit": "edit pictures", "variation": "make variations of pictures"},
+    "image": {
+        "draw": "draw pictures",
+        "edit": "edit pictures",
+        "variation": "make variations of pictures",
+        "upscale": "make pictures larger",
+    },
     "video": {"generate": "make clips", "edit": "edit clips", "extend": "extend clips"},
 }
 
@@ -27,9 +32,10 @@ class ImageTask:
     """One picture to make.
 
     size: "auto", an aspect ("16:9") or pixels ("1024x768"); resolution: one of the model's, None for its largest; mode: one of the
-    model's, None for its first. pictures: uint8 [h, w, 3], what is edited or varied; mask: bool like the first picture, True where
-    it may change. plan: what stands where, as `text.plan` reads it; without one the model may make its own. previews: at most this
-    many pictures on the way.
+    model's, None for its first. pictures: uint8 [h, w, 3], what is edited, varied or upscaled; mask: bool like the first picture,
+    True where it may change. plan: what stands where, as `text.plan` reads it; without one the model may make its own. factor: 2
+    or 4, how many times as high and wide an upscaled picture becomes, whose prompt only says what it is known to show. previews:
+    at most this many pictures on the way.
     """
 
     prompt: str
@@ -41,7 +47,8 @@ class ImageTask:
     pictures: tuple[UInt8[np.ndarray, "_ _ 3"], ...] = ()
     mask: Bool[np.ndarray, "_ _"] | None = None
     plan: str | None = None
-    task: Literal["draw", "edit", "variation"] = "draw"
+    task: Literal["draw", "edit", "variation", "upscale"] = "draw"
+    factor: int = 2
     previews: int = 0
 
     @property
@@ -57,7 +64,7 @@ class ImageTask:
 
     @property
     def gate_task(self) -> str:
-        """What the policy gate calls this: a variation is an edit."""
+        """What the policy gate calls this: a variation is an edit, and so is a larger picture."""
         return "draw" if self.task == "draw" else "edit"
 
 
@@ -177,11 +184,14 @@ class ModelInfo:
         return nearest_size(self.sizes, size, resolution, self.multiple, self.most_pixels)
 
     def size_of(self, task: Task) -> NativeSize:
-        """The size a task will have. What starts from a picture has that picture's shape where nothing else is asked for.
+        """The size a task will have. What starts from a picture has that picture's shape where nothing else is asked for; what is
+        upscaled has a multiple of its size, whatever is asked for.
 
         Raises:
-            UserError: the task's size cannot be read.
+            UserError: the task's size cannot be read, or an upscaled picture would be too large.
         """
+        if isinstance(task, ImageTask) and task.task == "upscale":
+            return upscaled_size(task.pictures[0].shape[1], task.pictures[0].shape[0], task.factor)
         if task.size != "auto" or not task.pictures:
             return self.native_size(task.size, task.resolution)
         height, width = task.pictures[0].shape[:2]
@@ -194,6 +204,7 @@ class ModelInfo:
 
         Raises:
             UnsupportedTask: it cannot; the sentence says what is in the way.
+            UserError: the picture to upscale is too large.
         """
         can, pictures = CAN[self.modality], len(task.pictures)
         if isinstance(task, VideoTask) != (self.modality == "video"):
@@ -235,6 +246,8 @@ class ModelInfo:
         if bool(task.pictures) != (task.task != "draw"):
             needs = "takes no picture" if task.pictures else "needs a picture"
             raise UnsupportedTask(f"The task {task.task!r} {needs}.", fix="Choose the task by what you bring.")
+        if task.task == "upscale":
+            self.size_of(task)
         if task.mask is None:
             return
         if not self.masks or task.task != "edit":

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from engines import OnePermit
-from tiny import image_model, visual_tokenizer
+from tiny import image_model, upscaler_model, visual_tokenizer
 
 from polarlight.base.errors import UserError
 from polarlight.infer.engine import Cancelled, Done, Engine, ImageTask, Preview, UnsupportedTask, open_engine
 from polarlight.infer.images import EditRequest, ImageGenerator, ImageRequest, VariationRequest
 from polarlight.infer.shipped import ShippedEngine, preview_passes
+from polarlight.infer.upscaling import Upscaler
 from polarlight.models.weights import export
 
 CARD = {"tasks": ["draw", "edit"], "sizes": [128], "hash": "0123abcd"}
@@ -283,6 +284,81 @@ def test_a_model_without_edits_says_so() -> None:
         run(engine.submit(SHORT, OnePermit()))
 
 
+@pytest.fixture(scope="module")
+def upscaler() -> Upscaler:
+    return Upscaler(upscaler_model(), {"hash": "4567cdef"}, torch.float32, tile=64)
+
+
+LARGER = ImageTask(prompt="", task="upscale", pictures=(photo(108, 200),), factor=4)
+
+
+def test_without_an_upscaler_it_says_that_it_cannot(generator: ImageGenerator) -> None:
+    engine = ShippedEngine(generator)
+    assert "upscale" not in engine.info.tasks
+    with pytest.raises(UnsupportedTask, match="cannot make pictures larger"):
+        run(engine.submit(LARGER, OnePermit()))
+
+
+def test_an_upscaled_picture_has_a_multiple_of_its_size_and_is_that_of_the_upscaler(
+    generator: ImageGenerator, upscaler: Upscaler, alone: list[np.ndarray]
+) -> None:
+    async def make() -> list[Any]:
+        engine = ShippedEngine(generator, slots=2, upscaler=upscaler)
+        assert "upscale" in engine.info.tasks
+        tasks = (LARGER, TASKS[0], replace(LARGER, factor=2, prompt="two hills"))
+        made = [(await engine.submit(task, OnePermit())) for task in tasks]
+        results = [await ticket.result() for ticket in made]
+        await engine.close()
+        return results
+
+    four, drawn, two = run(make())
+    assert np.array_equal(drawn.pixels, alone[0])
+    for result, factor in ((four, 4), (two, 2)):
+        assert np.array_equal(result.pixels, upscaler.upscale(LARGER.pictures[0], factor))
+        assert (result.metadata["task"], result.metadata["factor"]) == ("upscale", factor)
+    assert (two.metadata["prompt"], two.metadata["model"]) == ("two hills", "4567cdef")
+    assert four.pixels.shape == (432, 800, 3)
+
+
+def test_a_large_picture_keeps_no_small_one_waiting_and_can_be_cancelled(
+    generator: ImageGenerator, upscaler: Upscaler
+) -> None:
+    async def make() -> None:
+        engine = ShippedEngine(generator, upscaler=upscaler)
+        large = await engine.submit(replace(LARGER, pictures=(photo(900, 900),)), OnePermit())
+        small = await engine.submit(replace(LARGER, pictures=(photo(20, 20),)), OnePermit())
+        assert (await small.result()).pixels.shape == (80, 80, 3)
+        large.cancel()
+        with pytest.raises(Cancelled, match="of 1066 tiles"):
+            await large.result()
+        await engine.close()
+
+    run(make())
+
+
+def test_a_picture_that_cannot_be_enlarged_hears_why_and_the_next_one_is_made(
+    generator: ImageGenerator, upscaler: Upscaler
+) -> None:
+    async def make() -> None:
+        broken = Upscaler(upscaler.model, {}, torch.float32)  # a card without a hash
+        engine = ShippedEngine(generator, upscaler=broken)
+        with pytest.raises(KeyError):
+            await (await engine.submit(LARGER, OnePermit())).result()
+        broken.card["hash"] = "0"
+        assert await (await engine.submit(LARGER, OnePermit())).result()
+        await engine.close()
+
+    run(make())
+
+
+def test_a_picture_too_large_to_enlarge_is_refused_before_it_waits(
+    generator: ImageGenerator, upscaler: Upscaler
+) -> None:
+    huge = replace(LARGER, pictures=(np.zeros((1100, 1000, 3), np.uint8),))
+    with pytest.raises(UserError, match="4000 x 4400 px"):
+        run(ShippedEngine(generator, upscaler=upscaler).submit(huge, OnePermit()))
+
+
 def test_a_folder_opens_as_an_engine_of_its_name(tmp_path: Any, generator: ImageGenerator) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
@@ -294,3 +370,6 @@ def test_a_folder_opens_as_an_engine_of_its_name(tmp_path: Any, generator: Image
     assert isinstance(engine, Engine)
     assert (engine.info.name, engine.info.modality) == ("polarlight-mine", "image")
     assert engine.info.native_size("16:9").width == 176
+    assert engine.info.tasks == ("draw", "variation")
+    export(upscaler_model(), folder / "upscaler.safetensors", {"config": {"channels": 8, "blocks": 2}})
+    assert open_engine(f"polarlight:{folder}").info.tasks == ("draw", "variation", "upscale")

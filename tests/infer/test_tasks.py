@@ -15,6 +15,7 @@ IMAGES = ModelInfo(
     name="painter", owner="tests", modality="image", family="openai", tasks=("draw", "edit"), sizes={"1k": {"1:1": (64, 64)}},
     modes=("speed", "quality"), max_prompt=20, max_inputs=1, created=0, masks=True,
 )  # fmt: skip
+LARGER = replace(IMAGES, tasks=("draw", "upscale"))
 CLIPS = replace(IMAGES, name="filmer", modality="video", tasks=("generate", "extend"), max_inputs=2, masks=False)
 
 
@@ -41,6 +42,9 @@ def test_what_a_video_model_can_do_passes(task: VideoTask) -> None:
         (IMAGES, VideoTask(prompt="a"), "does not make video"),
         (CLIPS, ImageTask(prompt="a"), "does not make images"),
         (IMAGES, ImageTask(prompt="a", task="variation", pictures=(PHOTO,)), "cannot make variations of pictures"),
+        (IMAGES, ImageTask(prompt="", task="upscale", pictures=(PHOTO,)), "cannot make pictures larger"),
+        (LARGER, ImageTask(prompt="", task="upscale"), "needs a picture"),
+        (LARGER, ImageTask(prompt="", task="upscale", pictures=(PHOTO,), mask=MASK), "no mask to make pictures larger"),
         (IMAGES, ImageTask(prompt="a" * 21), "21 characters; painter reads 20"),
         (IMAGES, ImageTask(prompt="a", task="edit", pictures=(PHOTO, PHOTO)), "2 pictures; painter takes 1"),
         (IMAGES, ImageTask(prompt="a", mode="best"), "no mode 'best'"),
@@ -57,6 +61,23 @@ def test_what_a_video_model_can_do_passes(task: VideoTask) -> None:
 def test_what_it_cannot_do_is_said(info: ModelInfo, task: Task, sentence: str) -> None:
     with pytest.raises(UnsupportedTask, match=sentence):
         info.check(task)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_an_upscaled_picture_has_its_sources_size_times_the_factor_whatever_is_asked(factor: int) -> None:
+    task = ImageTask(prompt="", task="upscale", pictures=(PHOTO,), factor=factor, size="1:1", resolution="1k")
+    LARGER.check(task)
+    size = LARGER.size_of(task)
+    assert (size.width, size.height, size.note) == (12 * factor, 8 * factor, "")
+
+
+def test_a_factor_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UserError, match="cannot be made 3 times"):
+        LARGER.check(ImageTask(prompt="", task="upscale", pictures=(PHOTO,), factor=3))
+
+
+def test_the_gate_hears_of_an_upscaling_as_of_an_edit() -> None:
+    assert ImageTask(prompt="", task="upscale", pictures=(PHOTO,)).gate_task == "edit"
 
 
 def test_the_words_of_a_plan_are_words_of_the_task() -> None:
