@@ -19,7 +19,7 @@ from polarlight.base.errors import UserError
 from polarlight.base.machine import tune_allocator
 from polarlight.serve.verbs import inspect, keys_app, serve, usage
 
-from .drawing import Mode, Model, ModeOption, Out, Seed, Size, caption, edit, imagine
+from .drawing import Mode, Model, ModeOption, Out, Seed, Size, caption, edit, imagine, upscale
 from .policy import policy_app
 from .terminal import is_picture, make_folder, progress, ready, result, since
 
@@ -64,7 +64,7 @@ worlds_app = typer.Typer(
 eval_app = typer.Typer(help="Measure a model.", no_args_is_help=True, rich_markup_mode=None)
 for name, verbs in (("worlds", worlds_app), ("eval", eval_app), ("keys", keys_app), ("policy", policy_app)):
     app.add_typer(verbs, name=name)
-for verb in (imagine, edit, caption, serve, usage, inspect):
+for verb in (imagine, edit, upscale, caption, serve, usage, inspect):
     app.command()(verb)
 
 
@@ -133,6 +133,28 @@ def eval_image(
     if keep:
         record_scores(scores, model or SHIPPED)
     result(**{"folder": out, "count": count, "seconds": since(start), **scores})
+
+
+@eval_app.command("upscaler")
+def eval_upscaler(
+    count: Annotated[int, typer.Option("--count", min=1, help="How many held-out scenes.")] = 100,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder of the strip.")] = Path("out/eval-upscaler"),
+    model: Model = None,
+    keep: Annotated[bool, typer.Option("--record", help="Write the scores on the card beside the weights.")] = False,
+) -> None:
+    """Score the upscaler beside bilinear, bicubic and Lanczos on held-out scenes."""
+    start = time.perf_counter()
+    from polarlight.evals.upscaling import evaluate, record_scores
+    from polarlight.infer.images import ImageGenerator
+    from polarlight.infer.upscaling import Upscaler
+
+    make_folder(out)
+    upscaler, generator = Upscaler.load(model), ImageGenerator.load()
+    with progress("Scoring") as on_progress:
+        scores = evaluate(upscaler.upscale, generator.reconstruct, count, out, on_progress)
+    if keep:
+        record_scores(scores, model)
+    result(**{"folder": out, "seconds": since(start), **scores})
 
 
 @worlds_app.command("sample")

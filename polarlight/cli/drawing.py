@@ -1,4 +1,4 @@
-"""The verbs that run the model: imagine, edit, caption. They pass the same gate as the server's users.
+"""The verbs that run the models: imagine, edit, caption, upscale. They pass the same gate as the server's users.
 
 Annotations stay plain types: typer reads them.
 """
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from .outputs import Outputs, home, parent_file
-from .terminal import easel, ready, result, since
+from .terminal import easel, is_picture, progress, ready, result, since
 
 DOOR = "cli"
 PLAN_HELP = "What stands where: 'cat red @ 3 10 11 27; sign white \"OPEN\" @ 4 2 19 7', boxes x0 y0 x1 y1 in 0..31."
@@ -21,6 +21,11 @@ PLAN_HELP = "What stands where: 'cat red @ 3 10 11 27; sign white \"OPEN\" @ 4 2
 class Mode(StrEnum):
     speed = "speed"
     quality = "quality"
+
+
+class Factor(StrEnum):
+    two = "2"
+    four = "4"
 
 
 class Size(StrEnum):
@@ -117,12 +122,49 @@ def caption(file: File, model: Model = None) -> None:
     result(file=file, caption=words, seconds=since(start))
 
 
-def gated(model: Path | None) -> Any:
-    """The model in a folder, behind this installation's gate; it is loaded when the gate has agreed."""
+def upscale(
+    file: File,
+    factor: Annotated[Factor, typer.Option("--factor", help="How many times as high and as wide.")] = Factor.two,
+    out: Out = Path("out"),
+    model: Model = None,
+    subject_consent: Consent = False,
+) -> None:
+    """Make a picture larger: 2 or 4 times as high and as wide.
+
+    A small network redraws edges and letters sharply where plain enlarging blurs them; it learned on Polarlight's own scenes and
+    invents nothing. The same picture always gives the same result, of 16.7 megapixels at most.
+    """
+    start = time.perf_counter()
+    from polarlight.infer.sizes import upscaled_size
+    from polarlight.infer.tasks import ImageTask
+    from polarlight.media.pictures import load_picture
+
+    pixels, times = load_picture(file), int(factor.value)
+    size = upscaled_size(pixels.shape[1], pixels.shape[0], times)
+    ready(out, 1, seed=0)
+    if not is_picture(out):
+        out = out / f"{file.stem}-{times}x.png"
+    task = ImageTask(prompt="", pictures=(pixels,), task="upscale", factor=times)
+    content = file.read_bytes()
+    outputs = Outputs.open(out, parent=parent_file(content, pixels))
+    with progress("Upscaling") as on_progress:
+        made = gated(model, upscaler=True).make(
+            task, [0], seal=outputs.seal, file=content, subject_consent=subject_consent,
+            on_pass=lambda done, total, look: on_progress(done, total),
+        )  # fmt: skip
+    _answer(made, outputs, file.stem, start=start, factor=times, width=size.width, height=size.height)
+
+
+def gated(model: Path | None, upscaler: bool = False) -> Any:
+    """The model in a folder, or the upscaler there, behind this installation's gate; it is loaded when the gate has agreed."""
     from polarlight.infer.policy import Gate
     from polarlight.infer.policy_images import GatedGenerator
 
     def load() -> Any:
+        if upscaler:
+            from polarlight.infer.upscaling import Upscaler
+
+            return Upscaler.load(model)
         from polarlight.infer.images import ImageGenerator
 
         return ImageGenerator.load(model)
