@@ -20,8 +20,9 @@ class FakeImages(FakeEngine):
     def __init__(self, name: str = "fake-image", family: str = "polarlight") -> None:
         super().__init__()
         self.info = ModelInfo(
-            name=name, owner="tests", modality="image", family=family, tasks=("draw", "edit", "variation"), sizes=SIZES,
-            modes=("speed", "quality"), max_prompt=1000, max_inputs=3, created=1, negative_prompt=True, masks=True,
+            name=name, owner="tests", modality="image", family=family, sizes=SIZES,
+            tasks=("draw", "edit", "variation", "upscale"), modes=("speed", "quality"), max_prompt=1000, max_inputs=3,
+            created=1, negative_prompt=True, masks=True,
         )  # fmt: skip
 
     def make(self, task: Task) -> ImageResult:

@@ -12,15 +12,22 @@ from pydantic.json_schema import models_json_schema
 from .errors import CODES
 from .schemas.batches import BatchCreation, BatchRequests
 from .schemas.files import FileUpload, PublicUrlRequest
-from .schemas.images import ImageEdit, ImageEditForm, ImageGeneration, ImageVariationForm
+from .schemas.images import (
+    ImageEdit,
+    ImageEditForm,
+    ImageGeneration,
+    ImageUpscale,
+    ImageUpscaleForm,
+    ImageVariationForm,
+)
 from .schemas.shared import ErrorBody
 from .schemas.videos import Remix, VideoCreation, VideoEdit, VideoExtension, VideoGeneration
 
 PLACE = "#/components/schemas/{model}"
 TEXT_STATUSES = (422,)
 BODIES: tuple[type[BaseModel], ...] = (
-    BatchCreation, BatchRequests, FileUpload, ImageEdit, ImageEditForm, ImageGeneration, ImageVariationForm,
-    PublicUrlRequest, Remix, VideoCreation, VideoEdit, VideoExtension, VideoGeneration,
+    BatchCreation, BatchRequests, FileUpload, ImageEdit, ImageEditForm, ImageGeneration, ImageUpscale,
+    ImageUpscaleForm, ImageVariationForm, PublicUrlRequest, Remix, VideoCreation, VideoEdit, VideoExtension, VideoGeneration,
 )  # fmt: skip
 
 

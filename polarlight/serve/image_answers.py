@@ -31,7 +31,8 @@ def _body(service: Service, answer: ImageAnswer, response_format: str) -> ImageA
 def usage_of(answer: ImageAnswer) -> Usage:
     """Ticks and tokens."""
     words = len(re.findall(r"\w+|[^\w\s]", answer.about["prompt"]))
-    given = len(answer.about["pictures"]) * answer.pictures[0].tokens
+    larger = answer.about["factor"] ** 2 if answer.about["task"] == "upscale" else 1
+    given = -(-len(answer.about["pictures"]) * answer.pictures[0].tokens // larger)
     made = sum(each.tokens for each in answer.pictures)
     return Usage(
         cost_in_usd_ticks=answer.cost_ticks, input_tokens=words + given, output_tokens=made,

@@ -42,7 +42,8 @@ class ImageOrder:
     negative_prompt: str | None = None
     plan: str | None = None
     seed: int | None = None
-    task: Literal["draw", "edit", "variation"] = "draw"
+    task: Literal["draw", "edit", "variation", "upscale"] = "draw"
+    factor: int = 2
     pictures: tuple[GivenPicture, ...] = ()
     mask: bytes | None = None
     mask_pixels: np.ndarray | None = None
@@ -98,7 +99,7 @@ def task_of(order: ImageOrder, info: ModelInfo, seed: int) -> ImageTask:
     return ImageTask(
         prompt=order.prompt, seed=seed, size=order.size, resolution=order.resolution, mode=mode_of(info, order.quality),
         negative_prompt=order.negative_prompt, plan=order.plan, pictures=tuple(each.pixels for each in order.pictures),
-        mask=order.mask_pixels, task=order.task, previews=order.previews,
+        mask=order.mask_pixels, task=order.task, factor=order.factor, previews=order.previews,
     )  # fmt: skip
 
 
@@ -161,7 +162,7 @@ def _body(service: Service, caller: Caller, order: ImageOrder) -> dict[str, Any]
     return {
         "prompt": order.prompt, "n": order.n, "size": order.size, "resolution": order.resolution,
         "quality": order.quality, "negative_prompt": order.negative_prompt, "plan": order.plan, "seed": order.seed,
-        "task": order.task,
+        "task": order.task, "factor": order.factor,
         "pictures": [store_input(service.state, key_id, each.content) for each in order.pictures],
         "mask": order.mask and store_input(service.state, key_id, order.mask),
         "previews": order.previews,

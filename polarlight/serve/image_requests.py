@@ -11,7 +11,16 @@ from polarlight.infer.engine import UnsupportedTask
 from .families import family_of
 from .image_orders import ImageOrder
 from .inputs import GivenPicture, read_mask, read_reference
-from .schemas.images import ImageEdit, ImageEditForm, ImageGeneration, ImageSettings, ImageVariationForm
+from .schemas.images import (
+    ImageEdit,
+    ImageEditForm,
+    ImageGeneration,
+    ImageOutputs,
+    ImageSettings,
+    ImageUpscale,
+    ImageUpscaleForm,
+    ImageVariationForm,
+)
 from .service import Caller, Service
 from .storage import storage_of
 
@@ -32,11 +41,8 @@ async def edit_order(service: Service, caller: Caller, asked: ImageEdit) -> Imag
         UserError, NoSuchFile, ContentTooLarge: a picture cannot be had, or the request contradicts itself.
     """
 
-    async def fetched(place: str) -> bytes:
-        return await read_reference(service.state, service.options, caller.key.id, place)
-
-    contents = [await fetched(place) for place in asked.places()]
-    mask = await fetched(asked.mask.place) if asked.mask else None
+    contents = [await _fetched(service, caller, place) for place in asked.places()]
+    mask = await _fetched(service, caller, asked.mask.place) if asked.mask else None
     return await picture_order(service, asked, "edit", contents, mask)
 
 
@@ -58,6 +64,30 @@ async def picture_order(
     return _order(service, asked, prompt=asked.prompt, task=task, **given)
 
 
+async def upscale_order(
+    service: Service, caller: Caller, asked: ImageUpscaleForm, contents: list[bytes] | None = None
+) -> ImageOrder:
+    """A larger picture of the one at hand, or of the one that the request names.
+
+    Raises:
+        UserError, NoSuchFile, ContentTooLarge: the picture cannot be had, there are several, or the request asks for what no
+            model here does.
+    """
+    if contents is None:
+        assert isinstance(asked, ImageUpscale), "without a picture the request names one"
+        contents = [await _fetched(service, caller, asked.image.place)]
+    if len(contents) > 1:
+        raise UserError("One picture is made larger at a time.", fix="Send a single image.")
+    pictures = await asyncio.to_thread(_read_pictures, contents)
+    return ImageOrder(
+        prompt=asked.prompt, task="upscale", factor=asked.factor, pictures=pictures, **_outputs(service, asked)
+    )
+
+
+async def _fetched(service: Service, caller: Caller, place: str) -> bytes:
+    return await read_reference(service.state, service.options, caller.key.id, place)
+
+
 def _order(service: Service, asked: ImageSettings, prompt: str, **more: Any) -> ImageOrder:
     """What a request says, as an order.
 
@@ -67,19 +97,30 @@ def _order(service: Service, asked: ImageSettings, prompt: str, **more: Any) -> 
     """
     if asked.background == "transparent":
         raise UnsupportedTask("Transparent backgrounds are not made here.", fix="Leave background out.")
-    if asked.output_compression not in (None, 100):
-        raise UnsupportedTask("The strength of compression is fixed.", fix="Leave output_compression out.")
+    outputs = _outputs(service, asked)
     size, aspect = asked.size or "auto", asked.aspect_ratio or "auto"
     if "auto" not in (size, aspect):
         raise UserError("The request gives both size and aspect_ratio.", fix="Give one of them.")
-    grok = family_of(asked.model, service.engines) == "grok"
     return ImageOrder(
         prompt=prompt, n=asked.n or 1, size=aspect if size == "auto" else size, resolution=asked.resolution,
         quality=asked.quality, negative_prompt=asked.negative_prompt or None, plan=asked.plan or None, seed=asked.seed,
-        previews=(asked.partial_images or 0) if asked.stream else 0,
-        form=asked.output_format or ("jpeg" if grok else "png"), subject_consent=asked.subject_consent,
-        storage=storage_of(asked.storage_options), **more,
+        previews=(asked.partial_images or 0) if asked.stream else 0, **outputs, **more,
     )  # fmt: skip
+
+
+def _outputs(service: Service, asked: ImageOutputs) -> dict[str, Any]:
+    """What a request says of how its pictures come.
+
+    Raises:
+        UnsupportedTask: it asks for what no model here does.
+    """
+    if asked.output_compression not in (None, 100):
+        raise UnsupportedTask("The strength of compression is fixed.", fix="Leave output_compression out.")
+    grok = family_of(asked.model, service.engines) == "grok"
+    return {
+        "form": asked.output_format or ("jpeg" if grok else "png"), "subject_consent": asked.subject_consent,
+        "storage": storage_of(asked.storage_options),
+    }  # fmt: skip
 
 
 def _read_pictures(contents: list[bytes]) -> tuple[GivenPicture, ...]:

@@ -177,7 +177,7 @@ def _order(service: Service, job: Job) -> ImageOrder:
     return ImageOrder(
         prompt=body["prompt"], n=body["n"], size=body["size"], resolution=body["resolution"],
         quality=body["quality"], negative_prompt=body["negative_prompt"], plan=body.get("plan"), seed=body["seed"],
-        task=body["task"],
+        task=body["task"], factor=body.get("factor", 2),
         pictures=pictures, mask=mask, previews=body["previews"], form=body["form"],
         mask_pixels=None if mask is None else read_mask(mask, *pictures[0].pixels.shape[:2]),
         subject_consent=body["subject_consent"],

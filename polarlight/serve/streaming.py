@@ -20,7 +20,7 @@ log = logging.getLogger("polarlight.serve.streaming")
 
 
 def event_stream(service: Service, job: Job, kind: str, *, keep: bool) -> StreamingResponse:
-    """The events of an image job. `kind`: "image_generation" or "image_edit"; `keep`: as in `until_ended`."""
+    """The events of an image job. `kind`: "image_generation", "image_edit" or "image_upscale"; `keep`: as in `until_ended`."""
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
     return StreamingResponse(
         image_events(service, job, kind, keep=keep), media_type="text/event-stream", headers=headers

@@ -1,4 +1,4 @@
-"""Pictures: made from words, edited, varied."""
+"""Pictures: made from words, edited, varied, made larger."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from ..documentation import answers, body_of
 from ..families import family_of
 from ..image_answers import answer_body
 from ..image_orders import ImageOrder, image_answer, submit_images
-from ..image_requests import edit_order, generation_order, picture_order
+from ..image_requests import edit_order, generation_order, picture_order, upscale_order
 from ..schemas.images import (
     ImageAnswerBody,
     ImageEdit,
     ImageEditForm,
     ImageGeneration,
-    ImageSettings,
+    ImageOutputs,
+    ImageUpscale,
+    ImageUpscaleForm,
     ImageVariationForm,
 )
 from ..service import Admission, Caller, Service
@@ -82,8 +84,30 @@ async def vary(request: Request, caller: Asking) -> Response:
     return await answered(request, service, admission, asked, order, "image_generation")
 
 
+@router.post(
+    "/upscale",
+    responses=answers(ImageAnswerBody),
+    openapi_extra=body_of(ImageUpscale, ImageUpscaleForm, files=("image",), needed=("image",)),
+)
+async def upscale(request: Request, caller: Asking) -> Response:
+    """Make a picture larger, `factor` (2 or 4) times as high and as wide.
+
+    Neither OpenAI nor xAI has this. The price is that of a picture of the size made, and of one sent along.
+    """
+    service = service_of(request)
+    contents: list[bytes] | None = None
+    if is_form(request):
+        asked, contents, _ = await _edit_form(request, service, ImageUpscaleForm)
+    else:
+        body = await read_json(request, service)
+        asked = checked(ImageUpscale, body, known_dialect(request))
+    admission = await service.admit_model(caller, "image", asked.model)
+    order = await upscale_order(service, caller, asked, contents)
+    return await answered(request, service, admission, asked, order, "image_upscale")
+
+
 async def answered(
-    request: Request, service: Service, admission: Admission, asked: ImageSettings, order: ImageOrder, kind: str
+    request: Request, service: Service, admission: Admission, asked: ImageOutputs, order: ImageOrder, kind: str
 ) -> Response:
     """Submit an order and answer when it is done, or stream its events."""
     job = await submit_images(service, admission, order)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from .shared import Aspect, Body, FileOutput, ModelName, Prompt, Reference, Seed, Size, StorageOptions, Usage, Words
 
@@ -12,30 +12,35 @@ Quality = Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "
 GROK_QUALITIES = ("auto", "low", "medium", "high")
 
 
-class ImageSettings(Body):
-    """What every request for pictures may say. `user`, `safety_identifier`, `style`, `moderation` change nothing here."""
+class ImageOutputs(Body):
+    """What every request for pictures may say of how they come. `user`, `safety_identifier` change nothing here."""
 
     model: ModelName | None = None
+    response_format: Literal["url", "b64_json"] | None = None
+    output_format: Literal["png", "jpeg", "webp"] | None = None
+    output_compression: int | None = Field(default=None, ge=0, le=100)
+    stream: bool | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    subject_consent: bool = False
+    storage_options: StorageOptions | None = None
+
+
+class ImageSettings(ImageOutputs):
+    """What every request for pictures that a model draws may say. `style`, `moderation` change nothing here."""
+
     n: int | None = Field(default=None, ge=1, le=10)
     size: Size | None = None
     aspect_ratio: Aspect | None = None
     resolution: str | None = Field(default=None, max_length=16)
     quality: Quality | None = None
-    response_format: Literal["url", "b64_json"] | None = None
-    output_format: Literal["png", "jpeg", "webp"] | None = None
-    output_compression: int | None = Field(default=None, ge=0, le=100)
     background: Literal["transparent", "opaque", "auto"] | None = None
     moderation: Literal["low", "auto"] | None = None
-    stream: bool | None = None
     partial_images: int | None = Field(default=None, ge=0, le=3)
     seed: Seed | None = None
     negative_prompt: Words | None = None
     plan: Words | None = None
     style: str | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    subject_consent: bool = False
-    storage_options: StorageOptions | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -86,6 +91,24 @@ class ImageVariationForm(ImageSettings):
     """`POST /v1/images/variations`; the picture is the form's file `image`."""
 
     prompt: Words = ""
+
+
+class ImageUpscaleForm(ImageOutputs):
+    """`POST /v1/images/upscale` as a form; the picture is its file `image`. prompt: what it is known to show, if anything."""
+
+    factor: Literal[2, 4] = 2
+    prompt: Words = ""
+
+    @field_validator("factor", mode="before")
+    @classmethod
+    def _number(cls, factor: Any) -> Any:
+        return int(factor) if factor in ("2", "4") else factor  # a form has nothing but text
+
+
+class ImageUpscale(ImageUpscaleForm):
+    """`POST /v1/images/upscale` as JSON."""
+
+    image: Reference
 
 
 class ImageData(BaseModel):

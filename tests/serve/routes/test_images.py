@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from service_doors import (
 )
 from service_engines import WITHHELD_SEED
 
-GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
+GENERATIONS, EDITS, UPSCALE = "/v1/images/generations", "/v1/images/edits", "/v1/images/upscale"
 
 
 @in_house()
@@ -165,6 +166,93 @@ async def test_a_variation_takes_a_form(house: House) -> None:
     answer = await house.client.post("/v1/images/variations", data={"n": "2"}, files=files)
     assert len(answer.json()["data"]) == 2
     assert [task.task for task in house.images.tasks] == ["variation"] * 2
+
+
+@pytest.mark.parametrize(("fields", "factor"), [({}, 2), ({"factor": "4", "output_format": "webp"}, 4)])
+@in_house()
+async def test_a_picture_sent_as_a_form_becomes_larger(house: House, fields: dict[str, str], factor: int) -> None:
+    files = {"image": ("in.png", picture_file(size=(120, 100)), "image/png")}
+    answer = await house.client.post(UPSCALE, data=fields, files=files)
+    body = answer.json()
+    assert answer.status_code == 200, body
+    picture = body["data"][0]
+    assert picture["size"] == body["size"] == f"{120 * factor}x{100 * factor}"
+    assert pixels_of(picture["b64_json"]).shape == (100 * factor, 120 * factor, 3)
+    assert picture["mime_type"] == f"image/{fields.get('output_format', 'png')}"
+    # the price of a picture, and of one sent along; tokens are 16 px cells of what was sent and of what was made
+    assert body["usage"]["cost_in_usd_ticks"] == 220_000_000 == house.charged()
+    assert body["usage"]["input_tokens"] * factor**2 == pytest.approx(body["usage"]["output_tokens"], abs=factor**2)
+    task = house.images.tasks[0]
+    assert (task.task, task.factor, task.prompt, task.gate_task) == ("upscale", factor, "", "edit")
+
+
+@in_house()
+async def test_a_picture_named_in_json_becomes_larger(house: House) -> None:
+    file = {"file": ("in.png", picture_file(), "image/png")}
+    file_id = (await house.client.post("/v1/files", files=file)).json()["id"]
+    for image in ({"file_id": file_id}, {"url": data_uri(picture_file())}):
+        answer = await house.client.post(UPSCALE, json={"image": image, "factor": 2, "model": "grok-imagine-image"})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["data"][0]["size"] == "256x256"
+        assert (await house.client.get(answer.json()["data"][0]["url"])).headers["content-type"] == "image/jpeg"
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "field"),
+    [("fake-image", 400, "Invalid value for 'factor'"), ("grok-imagine-image", 422, "factor")],
+)
+@in_house()
+async def test_another_factor_is_refused_in_the_dialect(house: House, model: str, status: int, field: str) -> None:
+    answer = await house.client.post(
+        UPSCALE, json={"image": {"url": data_uri(picture_file())}, "factor": 3, "model": model}
+    )
+    assert answer.status_code == status
+    assert field in answer.text
+
+
+@in_house()
+async def test_what_cannot_be_upscaled_is_said_and_costs_nothing(house: House) -> None:
+    picture = ("in.png", picture_file(), "image/png")
+    two = await house.client.post(UPSCALE, files=[("image[]", picture), ("image[]", picture)])
+    none = await house.client.post(UPSCALE, json={})
+    huge = {"image": ("in.png", picture_file(size=(4096, 1100)), "image/png")}
+    large = await house.client.post(UPSCALE, data={"factor": "4"}, files=huge)
+    info = house.images.info
+    house.images.info = replace(info, tasks=("draw",))
+    unable = await house.client.post(UPSCALE, files={"image": picture})
+    assert [each.status_code for each in (two, none, large, unable)] == [400] * 4
+    for each, words in (
+        (two, "One picture"),
+        (none, "Missing required parameter: 'image'"),
+        (large, "16384 x 4400 px"),
+        (unable, "The model fake-image cannot make pictures larger. It can draw pictures."),
+    ):
+        assert words in each.json()["error"]["message"]
+    assert (house.images.tasks, house.jobs()) == ([], [])
+
+
+@in_house()
+async def test_an_upscaling_is_judged_as_an_edit(house: House) -> None:
+    files = {"image": ("in.png", picture_file(), "image/png")}
+    person = {"prompt": "a woman by a lake"}
+    refused = await house.client.post(UPSCALE, data=person, files=files)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "moderation_blocked")
+    agreed = await house.client.post(UPSCALE, data=person | {"subject_consent": "true"}, files=files)
+    assert agreed.status_code == 200, agreed.text
+    house.service.gate.switches.turn_off("edit", "maintenance")
+    assert (await house.client.post(UPSCALE, files=files)).status_code == 503
+
+
+@in_house()
+async def test_an_upscaling_streams_its_end_and_repeats_under_its_idempotency_key(house: House) -> None:
+    request = {"image": {"url": data_uri(picture_file())}, "model": "gpt-image-1"}
+    events = read_events((await house.client.post(UPSCALE, json=request | {"stream": True})).text)
+    assert [name for name, _ in events] == ["image_upscale.completed"]
+    headers = {"idempotency-key": "once"}
+    first, second = [(await house.client.post(UPSCALE, json=request, headers=headers)).json() for _ in range(2)]
+    assert first["data"] == second["data"]
+    other = await house.client.post(UPSCALE, json=request | {"factor": 4}, headers=headers)
+    assert other.status_code == 409
 
 
 @in_house()
