@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 from engines import FakeEngine
@@ -42,7 +43,7 @@ def blocks(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 class SceneryEngine(FakeEngine):
-    """Draws and edits sceneries. `pace_s`: seconds a pass."""
+    """Draws and edits sceneries, and makes pictures larger where `learn_to_upscale` was called. `pace_s`: seconds a pass."""
 
     def __init__(self, name: str = "scenery", pace_s: float = 0.0) -> None:
         super().__init__()
@@ -51,6 +52,10 @@ class SceneryEngine(FakeEngine):
             modes=("speed", "quality"), max_prompt=400, max_inputs=1, created=0, negative_prompt=True, masks=True,
         )  # fmt: skip
         self.pace_s = pace_s
+
+    def learn_to_upscale(self) -> None:
+        """From now on it says that it can."""
+        self.info = replace(self.info, tasks=(*self.info.tasks, "upscale"))
 
     @property
     def begun(self) -> int:
@@ -77,6 +82,8 @@ class SceneryEngine(FakeEngine):
             picture = scenery(task.prompt, task.seed, given.shape[1], given.shape[0])
             if task.mask is not None:
                 picture = np.where(task.mask[..., None], picture, given)
+        if task.task == "upscale":
+            picture = task.pictures[0].repeat(task.factor, 0).repeat(task.factor, 1)
         passes = task.previews + 1
         about = {"prompt": task.prompt, "seed": task.seed, "mode": task.mode, "passes": passes, "model": self.info.name}
         return ImageResult(pixels=picture, seed=task.seed, passes=passes, metadata=about)

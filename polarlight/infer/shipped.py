@@ -102,7 +102,7 @@ class ShippedEngine(WorkerEngine):
 
     def _check(self, task: Task) -> None:
         super()._check(task)
-        if task.prompt or task.task in ("draw", "edit"):
+        if task.task != "upscale" and (task.prompt or task.task != "variation"):
             check_prompt(task.prompt)
         if task.negative_prompt:
             check_prompt(task.negative_prompt)

@@ -217,7 +217,7 @@ class ModelInfo:
                 f"The model {self.name} cannot {can[task.task]}.",
                 fix=f"It can {', '.join(can[name] for name in self.tasks)}.",
             )
-        if len(task.prompt) > self.max_prompt:
+        if len(task.prompt) > self.max_prompt and task.task != "upscale":  # no model reads that one
             raise UnsupportedTask(
                 f"The prompt has {len(task.prompt):,} characters; {self.name} reads {self.max_prompt:,}.",
                 fix="Shorten it and try again.",

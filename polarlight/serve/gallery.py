@@ -34,7 +34,8 @@ class NoSuchTile(NoSuchFile):
 
 @dataclass(frozen=True, kw_only=True)
 class NewTile:
-    """What is known of a picture or clip when it is kept. kind: "draw", "edit", "variation", "video" or "upload".
+    """What is known of a picture or clip when it is kept. kind: "draw", "edit", "variation", "upscale", "video" or
+    "upload".
 
     width, height: pixels; passes: 0 where nobody knows.
     """

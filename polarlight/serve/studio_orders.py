@@ -36,8 +36,8 @@ DOOR = "studio"
 class Start(BaseModel):
     """A request of the page. count: None for an endless stream; seed: the first tile's.
 
-    mask: a data URI, clear or white where the first source may change; seconds: a clip's length; allowed: tiles that there
-    is room for.
+    mask: a data URI, clear or white where the first source may change; factor: how many times as high and wide the first source
+    becomes; seconds: a clip's length; allowed: tiles that there is room for.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -49,7 +49,8 @@ class Start(BaseModel):
     model: str = Field(max_length=200)
     mode: str | None = Field(default=None, max_length=40)
     aspect: str = Field(default="1:1", max_length=16)
-    task: Literal["draw", "edit", "variation", "video"] = "draw"
+    task: Literal["draw", "edit", "variation", "upscale", "video"] = "draw"
+    factor: Literal[2, 4] = 2
     sources: list[str] = Field(default=[], max_length=16)
     mask: str | None = None
     seconds: float = Field(default=5.0, gt=0, le=60)
@@ -175,7 +176,7 @@ def _image(start: Start, info: ModelInfo, pictures: tuple[GivenPicture, ...]) ->
         raise UserError("A mask needs a picture.", fix="Add the picture that shall change.")
     assert task != "video", "clips are ordered elsewhere"
     return ImageOrder(
-        prompt=start.prompt, size=start.aspect if task == "draw" else "auto", task=task,
+        prompt=start.prompt, size=start.aspect if task == "draw" else "auto", task=task, factor=start.factor,
         quality=quality_of(info, start.mode or info.modes[0]), negative_prompt=start.negative_prompt or None,
         pictures=pictures, mask=mask, previews=PREVIEWS if info.previews else 0,
         mask_pixels=None if mask is None else read_mask(mask, *pictures[0].pixels.shape[:2]),

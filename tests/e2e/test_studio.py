@@ -316,6 +316,28 @@ def test_what_no_model_can_do_is_said_where_its_button_is(page: Page) -> None:
         expect(control).to_have_accessible_description(why)
 
 
+def test_a_picture_is_upscaled_beside_its_parent_and_held_against_it(
+    open_page: Callable[..., Page], server: Running
+) -> None:
+    server.engine.learn_to_upscale()
+    page = open_page()
+    draw(page, "a lake")
+    page.locator(DONE).first.click()
+    control = page.get_by_role("button", name="Upscale")
+    expect(control).not_to_have_attribute("aria-disabled", "true")
+    control.click()
+    expect(page.locator(".lineage .knot")).to_have_count(2)
+    page.locator(".lineage .knot", has_text="upscaled").click()
+    expect(page.locator(".facts")).to_contain_text("256 × 256")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator(".compare-board img")).to_have_count(2)
+    page.keyboard.press("Escape")
+    page.keyboard.press("c")
+    expect(page.get_by_label("Command line", exact=True)).to_have_text("polarlight upscale picture.png --factor 2")
+    expect(page.get_by_label("curl", exact=True)).to_contain_text(f"{server.address}/v1/images/upscale")
+    compile(page.get_by_label("Python", exact=True).inner_text(), "copied", "exec")
+
+
 def test_every_picture_can_be_made_without_the_studio(page: Page, server: Running) -> None:
     draw(page, "it's a lake")
     page.keyboard.press("c")

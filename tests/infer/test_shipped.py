@@ -305,7 +305,7 @@ def test_an_upscaled_picture_has_a_multiple_of_its_size_and_is_that_of_the_upsca
     async def make() -> list[Any]:
         engine = ShippedEngine(generator, slots=2, upscaler=upscaler)
         assert "upscale" in engine.info.tasks
-        tasks = (LARGER, TASKS[0], replace(LARGER, factor=2, prompt="two hills"))
+        tasks = (LARGER, TASKS[0], replace(LARGER, factor=2, prompt="кот"))
         made = [(await engine.submit(task, OnePermit())) for task in tasks]
         results = [await ticket.result() for ticket in made]
         await engine.close()
@@ -316,7 +316,7 @@ def test_an_upscaled_picture_has_a_multiple_of_its_size_and_is_that_of_the_upsca
     for result, factor in ((four, 4), (two, 2)):
         assert np.array_equal(result.pixels, upscaler.upscale(LARGER.pictures[0], factor))
         assert (result.metadata["task"], result.metadata["factor"]) == ("upscale", factor)
-    assert (two.metadata["prompt"], two.metadata["model"]) == ("two hills", "4567cdef")
+    assert (two.metadata["prompt"], two.metadata["model"]) == ("кот", "4567cdef")
     assert four.pixels.shape == (432, 800, 3)
 
 

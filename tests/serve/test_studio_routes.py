@@ -241,6 +241,30 @@ def test_more_like_this_keeps_the_border_and_the_parent(page: TestClient) -> Non
     assert np.abs(before[:12] - after[:12]).mean() < 4 < np.abs(before[32:96, 32:96] - after[32:96, 32:96]).mean()
 
 
+@pytest.mark.parametrize("factor", [2, 4])
+def test_an_upscaled_tile_is_larger_and_knows_what_it_came_from(
+    page: TestClient, engine: SceneryEngine, factor: int
+) -> None:
+    engine.learn_to_upscale()
+    assert "upscale" in page.get("/studio/api/session").json()["models"][0]["tasks"]
+    parent = make(page)[0]
+    child = make(page, task="upscale", factor=factor, mode=None, sources=[parent["id"]])[0]
+    assert (child["kind"], child["parent_id"], child["prompt"]) == ("upscale", parent["id"], "hills")
+    assert (child["width"], child["height"]) == (128 * factor, 128 * factor)
+    small, large = (pixels(page, each) for each in (parent, child))
+    assert np.abs(large[::factor, ::factor] - small).mean() < 4
+    family = page.get(f"/studio/api/tiles/{parent['id']}/lineage").json()["tiles"]
+    assert {tile["id"] for tile in family} == {parent["id"], child["id"]}
+
+
+def test_a_picture_that_was_brought_in_is_upscaled_whatever_its_words(page: TestClient, engine: SceneryEngine) -> None:
+    engine.learn_to_upscale()
+    picture = encode_picture(scenery("x", 1, 100, 96), {"prompt": "кот " * 200}, ".png")
+    brought = page.post("/studio/api/pictures?name=a.png", content=picture).json()
+    child = make(page, task="upscale", prompt=brought["prompt"], sources=[brought["id"]], mode=None)[0]
+    assert (child["width"], child["height"], child["parent_id"]) == (200, 192, brought["id"])
+
+
 def test_a_picture_becomes_the_first_frame_of_a_clip_where_a_video_model_is_loaded(
     page: TestClient, service: Service
 ) -> None:
@@ -275,9 +299,10 @@ def pixels(page: TestClient, tile: dict[str, Any]) -> np.ndarray:
         ({"prompt": "x" * 500}, "500 characters"),
         ({"task": "edit", "sources": ["tile-unknown"]}, "no tile"),
         ({"task": "video"}, "scenery does not make videos"),
+        ({"task": "upscale"}, "scenery cannot make pictures larger"),
         ({"mask": "data:image/png;base64,AAAA"}, "mask needs a picture"),
     ],
-    ids=["model", "mode", "prompt", "source", "video", "mask"],
+    ids=["model", "mode", "prompt", "source", "video", "upscale", "mask"],
 )
 def test_what_cannot_be_made_ends_with_one_sentence(page: TestClient, changes: dict[str, Any], words: str) -> None:
     with talking(page) as socket:

@@ -7,7 +7,7 @@ import { showCopies } from "./copy_as.js";
 import { complain, notice } from "./notices.js";
 import { apply } from "./restore.js";
 import { anySeed, makeBeside, modelFor } from "./stream.js";
-import { change, imageModel, server, videoModel } from "./state.js";
+import { change, imageModel, server, upscaler, videoModel } from "./state.js";
 
 const MORE = 4; // pictures that "more like this" makes
 const MOST_DOWNLOADED = 500;
@@ -21,7 +21,7 @@ export class Actions {
   /** studio: { stream, history, viewer, socket, refresh(), focusPrompt(), create(), everywhere(does) }. */
   constructor(studio) {
     this.studio = studio;
-    for (const name of ["favourite", "more", "less", "edit", "compare", "video", "use", "download", "remove", "move", "copy", "moreTip", "lessTip"]) {
+    for (const name of ["favourite", "more", "less", "edit", "compare", "upscale", "video", "use", "download", "remove", "move", "copy", "moreTip", "lessTip"]) {
       this[name] = this[name].bind(this);
     }
   }
@@ -148,6 +148,16 @@ export class Actions {
     const against = other ?? this.studio.kin(tile);
     if (!against) complain({ message: "There is nothing to compare it with. Choose two pictures with X, then press B." });
     else compare(...[against, tile].sort((a, b) => a.number - b.number));
+  }
+
+  async upscale(tile) {
+    const model = upscaler();
+    if (!model) return complain({ message: "No loaded model offers upscaling. Start the server with one that does." });
+    if (!tile.content_type.startsWith("image/")) return complain({ message: "Only pictures can be upscaled." });
+    notice("The picture is being made twice as high and wide.");
+    const mode = model.modes.includes(tile.mode) ? tile.mode : null;
+    const order = { prompt: tile.prompt, model: model.name, task: "upscale", factor: 2, mode, aspect: tile.aspect || "1:1", sources: [tile.id], seed: tile.seed ?? anySeed() };
+    await this.beside(tile, order, 1);
   }
 
   async video(tile) {

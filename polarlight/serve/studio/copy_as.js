@@ -8,8 +8,11 @@ import { server } from "./state.js";
 const shell = (text) => `'${String(text).replaceAll("'", `'\\''`)}'`;
 const python = (text) => JSON.stringify(String(text)).replace(/[\u007f-\uffff]/g, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
+const FACTOR = 2; // what the page upscales by
+
 /** order: { task, prompt, negative, model, mode, aspect, seed, count, quality }. */
 export function asCommand(order) {
+  if (order.task === "upscale") return `polarlight upscale picture.png --factor ${FACTOR}`;
   const edits = order.task !== "draw";
   const words = ["polarlight", edits ? "edit picture.png" : "imagine", shell(order.prompt), `--mode ${order.mode}`];
   if (!edits) words.push(`--aspect ${order.aspect}`);
@@ -19,6 +22,7 @@ export function asCommand(order) {
 }
 
 export function asPython(order) {
+  if (order.task === "upscale") return upscalePython(order);
   const edits = order.task !== "draw";
   const extra = [`"seed": ${order.seed}`];
   if (!edits) extra.push(`"aspect_ratio": ${python(order.aspect)}`);
@@ -44,7 +48,29 @@ export function asPython(order) {
   ].join("\n");
 }
 
+/** The client of OpenAI knows no upscaling; httpx comes with it. */
+function upscalePython(order) {
+  return [
+    "import base64",
+    "import httpx",
+    "",
+    "answer = httpx.post(",
+    `    ${python(`${server.address}/v1/images/upscale`)},`,
+    '    headers={"Authorization": "Bearer YOUR_KEY"},',
+    `    data={"model": ${python(order.model)}, "factor": ${FACTOR}, "response_format": "b64_json"},`,
+    '    files={"image": open("picture.png", "rb")},',
+    "    timeout=600,",
+    ")",
+    'with open("picture-large.png", "wb") as file:',
+    '    file.write(base64.b64decode(answer.json()["data"][0]["b64_json"]))',
+  ].join("\n");
+}
+
 export function asCurl(order) {
+  if (order.task === "upscale") {
+    const fields = [`model=${order.model}`, `factor=${FACTOR}`].map((field) => `-F ${shell(field)}`);
+    return [`curl ${server.address}/v1/images/upscale`, `-H "Authorization: Bearer $POLARLIGHT_KEY"`, ...fields, "-F image=@picture.png"].join(" \\\n  ");
+  }
   const edits = order.task !== "draw";
   const facts = { model: order.model, prompt: order.prompt, quality: order.quality, n: order.count, seed: order.seed };
   if (order.negative) facts.negative_prompt = order.negative;

@@ -3,7 +3,7 @@
 import { address, get } from "./api.js";
 import { h } from "./elements.js";
 
-const KINDS = { draw: "drawn", edit: "edit", variation: "variation", video: "clip", upload: "brought in" };
+const KINDS = { draw: "drawn", edit: "edit", variation: "variation", upscale: "upscaled", video: "clip", upload: "brought in" };
 
 /** The family of a tile; `open(tile)` is called for the one that is chosen. */
 export async function lineage(tile, open) {

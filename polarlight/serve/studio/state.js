@@ -70,6 +70,12 @@ export function imageModel() {
   return drawing.find((model) => model.name === state.model) ?? drawing[0] ?? null;
 }
 
+/** The model that makes pictures larger, the chosen one where it can, or null. */
+export function upscaler() {
+  const able = server.models.filter((model) => model.tasks.includes("upscale"));
+  return able.find((model) => model.name === state.model) ?? able[0] ?? null;
+}
+
 /** The model that makes clips, or null. */
 export function videoModel() {
   return server.models.find((model) => model.modality === "video") ?? null;
