@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import floor, log, prod, sqrt
+from math import floor, inf, log, prod, sqrt
 
 from ..base.errors import UserError
 
 FACTORS = (2, 4)  # of upscaling
-MOST_UPSCALED = 4096 * 4096  # px of an upscaled picture: 20 s of two fp32 cores
+MOST_UPSCALED = 4096 * 4096  # px of an upscaled picture, half a minute of two fp32 cores
 Sizes = Mapping[str, Mapping[str, tuple[int, int]]]
 
 
@@ -92,9 +92,13 @@ def upscaled_size(width: int, height: int, factor: int) -> NativeSize:
 
 def _rounded(pixels: tuple[int, ...], multiple: int, most_pixels: int | None) -> NativeSize:
     """Pixels at the nearest multiple, scaled down where they are too many."""
-    shrink = min(1.0, sqrt((most_pixels or prod(pixels)) / prod(pixels)))
-    rounding = round if shrink == 1 else floor
-    width, height = (max(multiple, rounding(side * shrink / multiple) * multiple) for side in pixels)
+    most = most_pixels or inf
+    shrink = min(1.0, sqrt(most / prod(pixels)))
+    nearest, below = (
+        tuple(max(multiple, rounding(side * shrink / multiple) * multiple) for side in pixels)
+        for rounding in (round, floor)
+    )
+    width, height = nearest if shrink == 1 and prod(nearest) <= most else below
     name = f"{width}x{height}"
     note = "" if (width, height) == pixels else f"Made at {name}, the nearest size of this model."
     return NativeSize(width=width, height=height, aspect=f"{width}:{height}", resolution=name, note=note)

@@ -329,7 +329,7 @@ def test_a_picture_is_upscaled_beside_its_parent_and_held_against_it(
     expect(page.locator(".lineage .knot")).to_have_count(2)
     page.locator(".lineage .knot", has_text="upscaled").click()
     expect(page.locator(".facts")).to_contain_text("256 × 256")
-    page.get_by_role("button", name="Compare").click()
+    page.locator('[data-act="compare"]').click()
     expect(page.locator(".compare-board img")).to_have_count(2)
     page.keyboard.press("Escape")
     page.keyboard.press("c")

@@ -94,6 +94,14 @@ def test_a_mask_goes_in_the_form_that_each_service_reads(dialect: str, start: St
         assert np.array_equal(np.asarray(sent) == 255, MASK)
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_no_service_is_asked_to_make_a_picture_larger(dialect: str, start: Start) -> None:
+    service = start(dialect)
+    with pytest.raises(UnsupportedTask, match="cannot make pictures larger"):
+        events(replace(EDIT, task="upscale"), service)
+    assert service.requests == []
+
+
 @pytest.mark.parametrize("dialect", [name for name, dialect in DIALECTS.items() if not dialect.mask])
 def test_a_service_without_masks_says_so_before_anything_is_sent(dialect: str, start: Start) -> None:
     service = start(dialect)

@@ -1,11 +1,11 @@
 """Native sizes: the nearest a model has, and a sentence where it is not what was asked."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from polarlight.base.errors import UserError
-from polarlight.infer.sizes import nearest_size, ratio
+from polarlight.infer.sizes import nearest_size, ratio, upscaled_size
 
 SIZES = {
     "1k": {"1:1": (1024, 1024), "16:9": (1408, 768), "9:16": (768, 1408)},
@@ -61,6 +61,7 @@ def test_where_every_multiple_is_native_pixels_are_only_rounded(size: str, nativ
     assert bool(found.note) == (size != "640x480")
 
 
+@example(width=96, height=8225, multiple=64)  # fits, and would not if both sides were rounded up
 @given(width=st.integers(1, 9999), height=st.integers(1, 9999), multiple=st.sampled_from([None, 8, 64]))
 def test_a_size_is_never_made_up(width: int, height: int, multiple: int | None) -> None:
     found = nearest_size(SIZES, f"{width}x{height}", None, multiple, 1 << 20 if multiple else None)
@@ -69,6 +70,21 @@ def test_a_size_is_never_made_up(width: int, height: int, multiple: int | None) 
         assert found.width * found.height <= max(1 << 20, multiple * found.width, multiple * found.height)
     else:
         assert (found.width, found.height) in [native for row in SIZES.values() for native in row.values()]
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_an_upscaled_picture_has_every_pixel_that_its_size_promises(factor: int) -> None:
+    size = upscaled_size(120, 77, factor)
+    assert (size.width, size.height, size.note) == (120 * factor, 77 * factor, "")
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "factor"), [(100, 100, 3), (100, 100, 0), (1025, 1024, 4), (89_000, 1000, 2)]
+)
+def test_an_upscaling_beyond_reason_is_refused_with_a_way_out(width: int, height: int, factor: int) -> None:
+    with pytest.raises(UserError) as raised:
+        upscaled_size(width, height, factor)
+    assert raised.value.fix
 
 
 @pytest.mark.parametrize("size", ["", "big", "0:1", "1x0", "16/9", "-1:2", "1024 x 768", "1:1:1", "٣:٢"])
