@@ -5,11 +5,14 @@ Annotations stay plain types: typer reads them.
 
 import sys
 import time
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from polarlight.base.errors import UserError
 
 from .outputs import Outputs, home, parent_file
 from .terminal import easel, is_picture, progress, ready, result, since
@@ -137,14 +140,17 @@ def upscale(
     start = time.perf_counter()
     from polarlight.infer.sizes import upscaled_size
     from polarlight.infer.tasks import ImageTask
-    from polarlight.media.pictures import load_picture
+    from polarlight.media.pictures import load_picture, read_metadata
 
     pixels, times = load_picture(file), int(factor.value)
     size = upscaled_size(pixels.shape[1], pixels.shape[0], times)
     ready(out, 1, seed=0)
     if not is_picture(out):
         out = out / f"{file.stem}-{times}x.png"
-    task = ImageTask(prompt="", pictures=(pixels,), task="upscale", factor=times)
+    prompt = ""
+    with suppress(UserError):  # settings that are damaged keep nobody from enlarging the picture
+        prompt = str(read_metadata(file).get("prompt", ""))
+    task = ImageTask(prompt=prompt, pictures=(pixels,), task="upscale", factor=times)
     content = file.read_bytes()
     outputs = Outputs.open(out, parent=parent_file(content, pixels))
     with progress("Upscaling") as on_progress:

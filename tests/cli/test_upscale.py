@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from tiny import upscaler_model
 from typer.testing import Result
 
@@ -14,7 +14,7 @@ from polarlight.infer.policy import Gate
 from polarlight.infer.upscaling import Upscaler
 from polarlight.media.inspection import inspect
 from polarlight.media.pdq import pdq_hash
-from polarlight.media.pictures import load_picture, read_metadata
+from polarlight.media.pictures import load_picture, read_metadata, save_picture
 from polarlight.media.watermark import embed
 from polarlight.models.weights import export
 
@@ -101,6 +101,24 @@ def test_a_mistake_is_one_sentence_before_any_work(
     result = polarlight("upscale", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert sentence in result.stderr
+
+
+def test_it_keeps_the_prompt_of_its_parent_and_the_gate_reads_it(
+    mine: Path, busy: Path, here: Path, answer: Ask, polarlight: Call
+) -> None:
+    save_picture(here / "woman.png", load_picture(busy), {"prompt": "a woman by a lake"})
+    refused = polarlight("upscale", "woman.png", "--model", "mine")
+    assert refused.exit_code == 2
+    assert "needs that person's consent" in refused.stderr
+    made = answer("upscale", "woman.png", "--model", "mine", "--subject-consent")
+    assert read_metadata(here / made["files"][0])["prompt"] == "a woman by a lake"
+
+
+def test_damaged_settings_keep_nobody_from_enlarging(mine: Path, here: Path, answer: Ask) -> None:
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("polarlight", "{")
+    Image.new("RGB", (20, 10)).save(here / "damaged.png", pnginfo=chunks)
+    assert answer("upscale", "damaged.png", "--model", "mine")["width"] == 40
 
 
 def test_what_may_not_be_edited_may_not_be_upscaled(mine: Path, busy: Path, here: Path, polarlight: Call) -> None:
