@@ -57,6 +57,10 @@ class SceneryEngine(FakeEngine):
         """From now on it says that it can."""
         self.info = replace(self.info, tasks=(*self.info.tasks, "upscale"))
 
+    def learn_to_plan(self) -> None:
+        """From now on it takes plans, and says by which one a picture was drawn: one of its own where none was given."""
+        self.info = replace(self.info, plans=True)
+
     @property
     def begun(self) -> int:
         """How many pictures were begun."""
@@ -86,4 +90,5 @@ class SceneryEngine(FakeEngine):
             picture = task.pictures[0].repeat(task.factor, 0).repeat(task.factor, 1)
         passes = task.previews + 1
         about = {"prompt": task.prompt, "seed": task.seed, "mode": task.mode, "passes": passes, "model": self.info.name}
+        about |= {"plan": task.plan or "sun @ 4 4 11 11"} if self.info.plans and task.task == "draw" else {}
         return ImageResult(pixels=picture, seed=task.seed, passes=passes, metadata=about)

@@ -33,7 +33,7 @@ class Mixture:
     layout: float = 0.85  # share of drawn scenes whose plan stands before the picture
     styles: tuple[tuple[str, float], ...] = (("short", 0.8), ("structured", 0.1), ("long", 0.1))
     drop_text: float = 0.1  # of all words, the plan with them
-    drop_words: float = 0.1  # of the words beside a plan
+    drop_words: float = 0.4  # of the words beside a plan: who has both leans on the words that it knows already
     text_weight: float = 2.0  # of cells under text boxes
 
 

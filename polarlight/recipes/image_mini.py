@@ -64,6 +64,7 @@ TINY = {
 MIXTURE = Mixture(  # more row by row than on a GPU: quality mode draws so, and it is where spelling is learnt
     tasks=(("draw", 0.75), ("plan", 0.2), ("edit", 0.05)),
     tabletop=0.18,
+    text_weight=3.0,
     orders=(("raster", 0.57), ("spread", 0.29), ("wavefront", 0.01), ("hole", 0.13)),
 )
 EVERY_TASK = Mixture(

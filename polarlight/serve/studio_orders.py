@@ -36,8 +36,9 @@ DOOR = "studio"
 class Start(BaseModel):
     """A request of the page. count: None for an endless stream; seed: the first tile's.
 
-    mask: a data URI, clear or white where the first source may change; factor: how many times as high and wide the first source
-    becomes; seconds: a clip's length; allowed: tiles that there is room for.
+    plan: what stands where in a drawing, whose source is but the picture that the plan was taken from; mask: a data URI, clear or
+    white where the first source may change; factor: how many times as high and wide the first source becomes; seconds: a clip's
+    length; allowed: tiles that there is room for.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -52,6 +53,7 @@ class Start(BaseModel):
     task: Literal["draw", "edit", "variation", "upscale", "video"] = "draw"
     factor: Literal[2, 4] = 2
     sources: list[str] = Field(default=[], max_length=16)
+    plan: str | None = Field(default=None, max_length=20_000)
     mask: str | None = None
     seconds: float = Field(default=5.0, gt=0, le=60)
     seed: int = Field(ge=0, lt=SEEDS)
@@ -106,7 +108,8 @@ class Plan:
             NoSuchTile, UserError: a source is gone, or the mask does not fit.
         """
         info = service.engine(start.model, "video" if start.task == "video" else "image")[1].info
-        pictures = tuple(_picture(service, gallery.get(key.id, each)) for each in start.sources)
+        sources = [gallery.get(key.id, each) for each in start.sources]
+        pictures = () if start.plan is not None else tuple(_picture(service, each) for each in sources)
         order = _video(start, pictures) if start.task == "video" else _image(start, info, pictures)
         return cls(service=service, key=key, start=start, order=order)
 
@@ -178,7 +181,7 @@ def _image(start: Start, info: ModelInfo, pictures: tuple[GivenPicture, ...]) ->
     return ImageOrder(
         prompt=start.prompt, size=start.aspect if task == "draw" else "auto", task=task, factor=start.factor,
         quality=quality_of(info, start.mode or info.modes[0]), negative_prompt=start.negative_prompt or None,
-        pictures=pictures, mask=mask, previews=PREVIEWS if info.previews else 0,
+        plan=start.plan or None, pictures=pictures, mask=mask, previews=PREVIEWS if info.previews else 0,
         mask_pixels=None if mask is None else read_mask(mask, *pictures[0].pixels.shape[:2]),
         subject_consent=start.subject_consent,
     )  # fmt: skip

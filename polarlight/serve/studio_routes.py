@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from polarlight.base.errors import UserError
-from polarlight.media.pictures import decode_picture, encode_picture, upright_pixels
+from polarlight.media.pictures import decode_picture, encode_picture, settings_inside, upright_pixels
 from polarlight.media.provenance import media_type
 
 from .errors import Problem
@@ -235,6 +235,15 @@ def lineage(studio: Signed, tile_id: str) -> dict[str, Any]:
     return {"tiles": as_json(studio.gallery.lineage(studio.key_id, tile_id))}
 
 
+@router.get("/studio/api/tiles/{tile_id}/plan")
+def plan(tile_id: str, studio: Signed) -> dict[str, str]:
+    """What stands where in a picture, as `text.plan` reads it; empty where its file does not say."""
+    content, kind = studio.content(tile_id)
+    if not kind.startswith("image/"):
+        raise Problem(400, "Only pictures have a plan.")
+    return {"plan": str(settings_inside(decode_picture(content, "The tile"), "the tile").get("plan") or "")}
+
+
 @router.get("/studio/api/tiles/{tile_id}/content")
 def content(studio: Signed, tile_id: str, side: Annotated[int | None, Query(ge=32, le=2048)] = None) -> Response:
     """A tile's file; with `side`, a picture no larger than that, where the file is larger."""
@@ -365,7 +374,7 @@ def _greeting(studio: Studio) -> dict[str, Any]:
                 {
                     "name": info.name, "modality": info.modality, "tasks": info.tasks, "modes": info.modes,
                     "aspects": list(next(reversed(info.sizes.values()))), "masks": info.masks,
-                    "negative_prompt": info.negative_prompt, "max_prompt": info.max_prompt,
+                    "plans": info.plans, "negative_prompt": info.negative_prompt, "max_prompt": info.max_prompt,
                     "max_inputs": info.max_inputs, "varies_by": varies_by(info),
                 }
             )  # fmt: skip

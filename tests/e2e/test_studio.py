@@ -308,12 +308,29 @@ def test_what_no_model_can_do_is_said_where_its_button_is(page: Page) -> None:
     draw(page, "a lake")
     page.locator(DONE).first.click()
     for name, why in {
+        "Plan": "The loaded model draws without plans.",
         "Upscale": "No loaded model offers upscaling.",
         "Make a video": "No video model is loaded.",
     }.items():
-        control = page.get_by_role("button", name=name)
+        control = page.get_by_role("button", name=name, exact=True)
         expect(control).to_have_attribute("aria-disabled", "true")
         expect(control).to_have_accessible_description(why)
+
+
+def test_what_stands_where_is_moved_by_keyboard_and_drawn_anew(open_page: Callable[..., Page], server: Running) -> None:
+    server.engine.learn_to_plan()
+    page = open_page()
+    draw(page, "a lake")
+    page.locator(DONE).first.click()
+    page.get_by_role("button", name="Plan", exact=True).click()
+    box = page.get_by_role("button", name="sun: columns 4 to 11, rows 4 to 11")
+    box.press("ArrowRight")
+    page.get_by_role("button", name="sun: columns 5 to 12").press("Shift+ArrowDown")
+    page.get_by_role("button", name="Add a thing").click()
+    page.get_by_label("Thing 2").fill('sign "HI"')
+    page.get_by_role("button", name="Draw by this plan").click()
+    expect(page.locator(".lineage .knot")).to_have_count(5)
+    assert server.engine.tasks[-1].plan == 'sun @ 5 4 12 12; sign "HI" @ 10 10 21 21'
 
 
 def test_a_picture_is_upscaled_beside_its_parent_and_held_against_it(

@@ -257,6 +257,23 @@ def test_an_upscaled_tile_is_larger_and_knows_what_it_came_from(
     assert {tile["id"] for tile in family} == {parent["id"], child["id"]}
 
 
+def test_a_picture_is_drawn_anew_by_its_changed_plan(page: TestClient, engine: SceneryEngine) -> None:
+    engine.learn_to_plan()
+    assert page.get("/studio/api/session").json()["models"][0]["plans"]
+    parent = make(page)[0]
+    assert page.get(f"/studio/api/tiles/{parent['id']}/plan").json() == {"plan": "sun @ 4 4 11 11"}
+    plan = 'sun @ 14 4 21 11; sign "HI" @ 2 20 12 26'
+    child = make(page, sources=[parent["id"]], plan=plan)[0]
+    assert (child["kind"], child["parent_id"]) == ("draw", parent["id"])
+    assert page.get(f"/studio/api/tiles/{child['id']}/plan").json() == {"plan": plan}
+    assert (engine.tasks[-1].plan, engine.tasks[-1].pictures) == (plan, ())
+
+
+def test_a_picture_drawn_without_a_plan_has_an_empty_one(page: TestClient) -> None:
+    tile = make(page)[0]
+    assert page.get(f"/studio/api/tiles/{tile['id']}/plan").json() == {"plan": ""}
+
+
 def test_a_picture_that_was_brought_in_is_upscaled_whatever_its_words(page: TestClient, engine: SceneryEngine) -> None:
     engine.learn_to_upscale()
     picture = encode_picture(scenery("x", 1, 100, 96), {"prompt": "кот " * 200}, ".png")

@@ -1,13 +1,14 @@
 // Everything that can be done to tiles, the same from the grid, the viewer and the keyboard.
 
-import { address, patch, post, postForFile } from "./api.js";
+import { address, get, patch, post, postForFile } from "./api.js";
 import { Brush } from "./brush.js";
 import { compare } from "./compare.js";
 import { showCopies } from "./copy_as.js";
 import { complain, notice } from "./notices.js";
+import { openPlan } from "./plan.js";
 import { apply } from "./restore.js";
 import { anySeed, makeBeside, modelFor } from "./stream.js";
-import { change, imageModel, server, upscaler, videoModel } from "./state.js";
+import { change, imageModel, planned, server, upscaler, videoModel } from "./state.js";
 
 const MORE = 4; // pictures that "more like this" makes
 const MOST_DOWNLOADED = 500;
@@ -21,7 +22,7 @@ export class Actions {
   /** studio: { stream, history, viewer, socket, refresh(), focusPrompt(), create(), everywhere(does) }. */
   constructor(studio) {
     this.studio = studio;
-    for (const name of ["favourite", "more", "less", "edit", "compare", "upscale", "video", "use", "download", "remove", "move", "copy", "moreTip", "lessTip"]) {
+    for (const name of ["favourite", "more", "less", "edit", "compare", "plan", "upscale", "video", "use", "download", "remove", "move", "copy", "moreTip", "lessTip"]) {
       this[name] = this[name].bind(this);
     }
   }
@@ -150,6 +151,17 @@ export class Actions {
     else compare(...[against, tile].sort((a, b) => a.number - b.number));
   }
 
+  plan(tile) {
+    const model = imageModel();
+    if (!planned(tile)) return complain({ message: "The loaded model draws without plans." });
+    openPlan(tile, async (plan) => {
+      notice("Four pictures are being drawn by the plan.");
+      const mode = model.modes.includes(tile.mode) ? tile.mode : model.modes[0];
+      const order = { prompt: tile.prompt, model: model.name, task: "draw", plan, mode, aspect: tile.aspect || "1:1", sources: [tile.id], seed: tile.seed ?? anySeed() };
+      await this.beside(tile, order, MORE);
+    });
+  }
+
   async upscale(tile) {
     const model = upscaler();
     if (!model) return complain({ message: "No loaded model offers upscaling. Start the server with one that does." });
@@ -174,12 +186,14 @@ export class Actions {
     notice(withSeed ? "Its settings are in the prompt bar, seed locked." : "Its settings are in the prompt bar, with a new seed.");
   }
 
-  copy(tile) {
+  async copy(tile) {
     const model = imageModel();
+    const drawn = tile.kind === "draw" && planned(tile);
+    const { plan } = drawn ? await get(`/studio/api/tiles/${tile.id}/plan`).catch(() => ({})) : {};
     const rank = model?.modes.indexOf(tile.mode) ?? 0;
     showCopies({
       task: tile.kind === "upload" ? "draw" : tile.kind, prompt: tile.prompt, negative: tile.negative_prompt, model: tile.model || model?.name || "polarlight",
-      mode: tile.mode || model?.modes[0] || "speed", aspect: tile.aspect || "1:1", seed: tile.seed ?? 0, count: 1, quality: rank > 0 ? "high" : "low",
+      mode: tile.mode || model?.modes[0] || "speed", aspect: tile.aspect || "1:1", seed: tile.seed ?? 0, count: 1, quality: rank > 0 ? "high" : "low", plan,
     });
   }
 

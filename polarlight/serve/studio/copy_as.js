@@ -10,12 +10,13 @@ const python = (text) => JSON.stringify(String(text)).replace(/[\u007f-\uffff]/g
 
 const FACTOR = 2; // what the page upscales by
 
-/** order: { task, prompt, negative, model, mode, aspect, seed, count, quality }. */
+/** order: { task, prompt, negative, model, mode, aspect, seed, count, quality, plan }. */
 export function asCommand(order) {
   if (order.task === "upscale") return `polarlight upscale picture.png --factor ${FACTOR}`;
   const edits = order.task !== "draw";
   const words = ["polarlight", edits ? "edit picture.png" : "imagine", shell(order.prompt), `--mode ${order.mode}`];
   if (!edits) words.push(`--aspect ${order.aspect}`);
+  if (order.plan) words.push(`--plan ${shell(order.plan)}`);
   words.push(`--seed ${order.seed}`, `-n ${order.count}`);
   if (edits && order.masked) words.push("--mask mask.png");
   return words.join(" ");
@@ -27,6 +28,7 @@ export function asPython(order) {
   const extra = [`"seed": ${order.seed}`];
   if (!edits) extra.push(`"aspect_ratio": ${python(order.aspect)}`);
   if (order.negative) extra.push(`"negative_prompt": ${python(order.negative)}`);
+  if (order.plan) extra.push(`"plan": ${python(order.plan)}`);
   return [
     "import base64",
     "from openai import OpenAI",
@@ -74,6 +76,7 @@ export function asCurl(order) {
   const edits = order.task !== "draw";
   const facts = { model: order.model, prompt: order.prompt, quality: order.quality, n: order.count, seed: order.seed };
   if (order.negative) facts.negative_prompt = order.negative;
+  if (order.plan) facts.plan = order.plan;
   const head = [`curl ${server.address}/v1/images/${edits ? "edits" : "generations"}`, `-H "Authorization: Bearer $POLARLIGHT_KEY"`];
   if (edits) {
     const fields = Object.entries(facts).map(([name, value]) => `-F ${shell(`${name}=${value}`)}`);

@@ -33,6 +33,7 @@ const PATHS = {
   download: "M12 4v11M7 11l5 5 5-5M5 20h14",
   trash: "M5 7h14M10 7V5h4v2M7 7l1 13h8l1-13",
   compare: "M12 4v16M4 7h5v10H4M20 7h-5v10h5",
+  layout: "M4 5h16v14H4zM7 8h5v8H7zM15 8h2v3h-2z",
   larger: "M14 4h6v6M10 20H4v-6M20 4l-7 7M4 20l7-7",
   video: "M4 7h11v10H4zM15 11l5-3v8l-5-3",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",

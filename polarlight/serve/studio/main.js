@@ -252,7 +252,7 @@ class Studio {
       q: () => model() && this.prompt.setMode(model(), model().modes[(model().modes.indexOf(state.mode) + 1) % model().modes.length]),
       Enter: () => this.openViewer(this.grid.active), ArrowDown: () => this.grid.focus(this.grid.active), f: tile(actions.favourite), m: tile(actions.more), l: tile(actions.less),
       e: tile(actions.edit), u: tile((each) => actions.use(each, true)), r: tile((each) => actions.use(each, false)), c: tile(actions.copy),
-      z: tile(actions.upscale), v: tile(actions.video), d: several(actions.download), Delete: several(actions.remove), x: () => this.select(this.grid.active, "one"),
+      p: tile(actions.plan), z: tile(actions.upscale), v: tile(actions.video), d: several(actions.download), Delete: several(actions.remove), x: () => this.select(this.grid.active, "one"),
       a: () => (this.source.items.forEach((item) => item.tile && this.grid.chosen.add(item.tile.id)), this.refresh()),
       b: () => (this.chosen().length === 2 ? actions.compare(...this.chosen()) : tile(actions.compare)()), Escape: () => this.clear(),
       1: () => this.go("stream"), 2: () => this.go("history"), 3: () => this.go("favourites"),

@@ -5,7 +5,7 @@ import { openDialog } from "./dialogs.js";
 
 export const KEYS = [
   ["Make", [["/", "Go to the prompt"], ["Enter", "Create, in the prompt"], ["S", "Stop"], ["Q", "Change the mode"], ["K", "Lock the seed, or let it go"], ["N", "Add a picture to start from"]]],
-  ["Pictures", [["Arrow keys", "Move"], ["Enter", "Open"], ["F", "Favourite"], ["M", "More like this"], ["L", "Less like this"], ["E", "Edit with a brush"], ["U", "Use its settings"], ["R", "Use its settings with a new seed"], ["C", "Copy as command line, Python or curl"], ["D", "Download"], ["Z", "Upscale"], ["V", "Make a video"], ["Delete", "Remove"]]],
+  ["Pictures", [["Arrow keys", "Move"], ["Enter", "Open"], ["F", "Favourite"], ["M", "More like this"], ["L", "Less like this"], ["E", "Edit with a brush"], ["U", "Use its settings"], ["R", "Use its settings with a new seed"], ["C", "Copy as command line, Python or curl"], ["D", "Download"], ["P", "See and change its plan"], ["Z", "Upscale"], ["V", "Make a video"], ["Delete", "Remove"]]],
   ["Choose", [["X", "Choose, or choose no longer"], ["Shift + arrow", "Choose a range"], ["A", "Choose all that are loaded"], ["B", "Compare two"], ["Escape", "Choose nothing"]]],
   ["Go", [["1", "Stream"], ["2", "History"], ["3", "Favourites"], ["G", "Search"], ["T", "Dark or light"], ["?", "This sheet"]]],
 ];

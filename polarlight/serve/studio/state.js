@@ -76,6 +76,11 @@ export function upscaler() {
   return able.find((model) => model.name === state.model) ?? able[0] ?? null;
 }
 
+/** Whether a tile can be drawn anew by a plan. */
+export function planned(tile) {
+  return Boolean(imageModel()?.plans) && tile.content_type.startsWith("image/");
+}
+
 /** The model that makes clips, or null. */
 export function videoModel() {
   return server.models.find((model) => model.modality === "video") ?? null;

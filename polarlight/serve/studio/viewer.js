@@ -3,7 +3,7 @@
 import { address } from "./api.js";
 import { button, h } from "./elements.js";
 import { lineage } from "./lineage.js";
-import { imageModel, server, upscaler, videoModel } from "./state.js";
+import { imageModel, planned, server, upscaler, videoModel } from "./state.js";
 
 export class Viewer {
   /** actions: what can be done to a tile; neighbour(step): the tile before or after in the grid, or null. */
@@ -69,7 +69,7 @@ export class Viewer {
   }
 
   doings(tile) {
-    const { more, less, edit, compare, upscale, video, use, moreTip, lessTip } = this.actions;
+    const { more, less, edit, compare, plan, upscale, video, use, moreTip, lessTip } = this.actions;
     const model = imageModel();
     const still = tile.content_type.startsWith("image/");
     const edits = still && model?.tasks.includes("edit");
@@ -81,6 +81,7 @@ export class Viewer {
       doing("plus", "More like this", () => more(tile), still && model !== null, moreTip()),
       doing("minus", "Less like this", () => less(tile), true, lessTip()),
       doing("brush", "Edit", () => edit(tile), edits, edits ? "Paint what may change, and say how." : "The loaded model cannot edit."),
+      doing("layout", "Plan", () => plan(tile), planned(tile), planned(tile) ? "See what stands where, move it, and draw again." : "The loaded model draws without plans."),
       doing("compare", "Compare", () => compare(tile), still, "Hold it against the picture it came from, or the one before it."),
       doing("larger", "Upscale", () => upscale(tile), still && enlarger !== null, enlarger ? "Twice as high and wide, by a network that keeps edges sharp." : "No loaded model offers upscaling."),
       doing("video", "Make a video", () => video(tile), still && maker !== null, maker ? `The first frame of a clip by ${maker.name}.` : "No video model is loaded."));
@@ -109,12 +110,12 @@ export class Viewer {
 
   key(event) {
     if (event.target.closest("select, input, .lineage") || event.ctrlKey || event.metaKey || event.altKey) return;
-    const { favourite, more, less, edit, use, download, copy, upscale, video, remove, compare } = this.actions;
+    const { favourite, more, less, edit, use, download, copy, plan, upscale, video, remove, compare } = this.actions;
     const tile = this.shown;
     const run = {
       ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1), f: () => favourite(tile), m: () => more(tile), l: () => less(tile),
       e: () => edit(tile), u: () => use(tile, true), r: () => use(tile, false), d: () => download([tile]), c: () => copy(tile),
-      z: () => upscale(tile), v: () => video(tile), b: () => compare(tile), Delete: () => remove([tile]),
+      p: () => plan(tile), z: () => upscale(tile), v: () => video(tile), b: () => compare(tile), Delete: () => remove([tile]),
     };
     const name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (!(name in run)) return;
