@@ -168,8 +168,8 @@ class ImageGenerator:
         return [describe(self.decoder, self.vocabulary, code, self.dtype, longest) for code in codes]
 
     def plan(self, requests: Sequence[Request]) -> list[Request]:
-        """The requests with a plan in each that is to be drawn and has none, if the model learned to plan. A plan depends on the
-        prompt, the shape and the seed alone; where the model finds none, the picture is drawn without and says so."""
+        """The requests with a plan in each that is to be drawn and has none, if the model plans. A plan depends on the prompt, the
+        shape and the seed alone; where the model finds none, the picture is drawn without and says so."""
         open_ones = [
             number
             for number, request in enumerate(requests)
@@ -250,8 +250,8 @@ class ImageGenerator:
     def _read_plan(self, text: str | None) -> Plan | None:
         """A request's plan, None where there is none."""
         plan = parse_plan(text) if text else None
-        if plan is not None:
-            self._need("plan")
+        if plan is not None and "layout" not in self.card["tasks"]:
+            raise UserError("This model draws without plans.", fix="Leave the plan out, or name another model.")
         return plan
 
     def _prepare_edit(self, request: EditRequest) -> Prepared:

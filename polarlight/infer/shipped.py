@@ -97,7 +97,7 @@ class ShippedEngine(WorkerEngine):
             name=self._name, owner="polarlight", modality="image", family="polarlight", tasks=tasks,
             sizes={RESOLUTION: sizes}, modes=tuple(MODES), max_prompt=LONGEST_PROMPT, max_inputs=1,
             created=card.get("created", 0), negative_prompt=True, masks="edit" in can,
-            plans="plan" in can,
+            plans="layout" in can,
         )  # fmt: skip
 
     def _check(self, task: Task) -> None:

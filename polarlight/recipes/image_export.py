@@ -18,6 +18,8 @@ from ..text.vocabulary import Vocabulary
 from . import image_mini, tokenizer_mini
 from .runs import Run
 
+TASKS = ("draw", "edit", "layout", "plan")  # "layout": draws by a plan that it is given; "plan": makes its own
+
 
 def run(run: Run) -> dict:
     """Export from the sibling run image-mini to the package; returns the card."""
@@ -45,7 +47,7 @@ def write_release(run: Run, state_path: Path, folder: Path) -> dict:
         "parameters": sum(p.numel() for p in model.parameters()),
         "active_parameters": sum(model.active_parameters()),
         "tokenizer": name,
-        "tasks": ["draw", "caption", "edit", "reference", "control"] if run.smoke else ["draw", "edit"],
+        "tasks": [*TASKS, "caption", "reference", "control"] if run.smoke else list(TASKS),
         "sizes": [128],
         "config": asdict(model.config),
     }

@@ -189,7 +189,7 @@ def test_a_negative_prompt_changes_the_picture_and_is_kept_with_it(generator: Im
 def planner() -> ImageGenerator:
     """A generator with random weights that plans, and is made to like to end what it has begun."""
     torch.manual_seed(12)
-    made, v = new_generator([*TASKS, "plan"]), Vocabulary.shipped()
+    made, v = new_generator([*TASKS, "layout", "plan"]), Vocabulary.shipped()
     bias = torch.zeros(len(v))
     bias[[v["</plan>"], v["<quote>"], v["</quote>"], *range(v["<h:1>"], v["<w:32>"] + 1)]] = 6.0
     words = made.decoder.words
@@ -222,7 +222,7 @@ def test_the_models_own_plan_draws_the_same_picture_again(planner: ImageGenerato
 def test_a_model_that_cannot_plan_draws_without_and_refuses_a_plan(generator: ImageGenerator) -> None:
     request = ImageRequest(prompt="a red cat", seed=3)
     assert "plan" not in generator.draw([request])[0].metadata
-    with pytest.raises(UserError, match="not trained to plan"):
+    with pytest.raises(UserError, match="draws without plans"):
         generator.draw([replace(request, plan=PLAN)])
 
 
