@@ -71,8 +71,8 @@ def imagine(
 ) -> None:
     """Draw pictures of a prompt.
 
-    The model first plans what stands where, then draws by that plan; the answer shows each picture's plan, which can be changed and
-    given back with --plan.
+    A model that has learned to plan first writes what stands where, and draws by that; the answer shows each picture's plan, which
+    can be changed and given back with --plan.
     """
     start = time.perf_counter()
     seed = ready(out, n, seed)

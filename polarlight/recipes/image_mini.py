@@ -171,7 +171,7 @@ def run(run: Run) -> dict:
     first = 0 if run.smoke else FIRST_SHARD
     scenes = {kind: CodedScenes(load=partial(load, kind), window=w, first=first) for kind, w in kinds.items()}
     steps, size = run.steps or (40 if run.smoke else 3800), 16 if run.smoke else BATCH
-    rate = 3e-3 if warm else 6e-3
+    rate = 2.5e-3 if warm else 6e-3
     with nullcontext() if run.smoke else fused(model):
         done, _ = fit(
             model,
