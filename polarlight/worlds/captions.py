@@ -59,7 +59,12 @@ def plan_of(spec: Spec) -> Plan:
         for thing in spec["objects"]
     ]
     texts = [
-        PlanText(text="\n".join(text["lines"]), box=tuple(text["box"]), kind=text["kind"], colour=text.get("colour"))
+        PlanText(
+            text="\n".join(text.get("lines", [text["text"]])),
+            box=tuple(text["box"]),
+            kind=text["kind"],
+            colour=text.get("colour"),
+        )
         for text in spec["texts"]
     ]
     return Plan(objects=tuple(objects), texts=tuple(texts))

@@ -101,7 +101,7 @@ def test_killing_workers_at_any_moment_loses_no_job_and_charges_none_twice(
     for kill in range(20 * KILLS):
         jobs += submit(real, key_id, 3)
         worker = nursery.start()
-        time.sleep(moments.uniform(0.02, 0.12))
+        time.sleep(moments.uniform(0.02, 0.12) * (1 + kill / KILLS))  # later and later, where workers begin slowly
         with suppress(ProcessLookupError):  # it may have found nothing to do and left
             os.kill(worker, signal.SIGKILL)
         interrupted += sum(real.jobs.get(job.id).state == "running" for job in jobs)
