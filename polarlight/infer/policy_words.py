@@ -61,14 +61,16 @@ class WordSets:
         found = {name for name, pattern in self._always.items() if pattern.search(text)}
         if UNSPACED.search(text):
             found |= {name for term, name in self._anywhere if term in text}
-        for at, word in enumerate(words):
+        for word in set(words):
             found |= self._words.get(word, set())
             for length in self._lengths:
                 if length > len(word):
                     break
                 found |= self._stems.get(word[:length], set())
-            found |= {name for rest, name in self._phrases.get(word, ()) if follows(words, at + 1, rest)}
             found |= {name for name, expression in self._gapped.get(word, ()) if re.search(expression, text)}
+        for at, word in enumerate(words):
+            if word in self._phrases:
+                found |= {name for rest, name in self._phrases[word] if follows(words, at + 1, rest)}
         return found
 
 
