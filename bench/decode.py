@@ -186,7 +186,8 @@ def pictures(options: argparse.Namespace) -> None:
 
     def draw(mode: str, count: int) -> None:
         requests = [
-            ImageRequest(prompt="a red car left of a yellow house", seed=seed, mode=mode) for seed in range(count)
+            ImageRequest(prompt="a red car left of a yellow house", seed=seed, mode=mode, candidates=1)
+            for seed in range(count)
         ]
         passes[mode] = generator.draw(requests)[0].passes
 

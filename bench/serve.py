@@ -35,7 +35,7 @@ import torch
 from harness.latency import Wait, closed_loop, engine_wait, http_wait, summary
 from harness.ledger import ceiling, prepare, record
 from harness.peer_client import peer_difference, peer_process, peer_ways
-from harness.processes import Client, Server, owner_key, polarlight_serve
+from harness.processes import Client, Server, one_candidate, owner_key, polarlight_serve
 from harness.steps import price_of_steps
 from harness.timing import Race, Usage, best, race
 from PIL import Image
@@ -80,14 +80,15 @@ def opened(threads: int, with_peer: bool) -> Iterator[House]:
             stack.callback(client.close)
             return client
 
-        servers = [stack.enter_context(polarlight_serve(folder / "home", threads))]
+        weights = one_candidate(folder / "weights")
+        servers = [stack.enter_context(polarlight_serve(folder / "home", threads, f"polarlight:{weights}"))]
         client = connected(servers[0], owner_key(servers[0]))
         peer = None
         if with_peer:
             servers.append(stack.enter_context(peer_process(folder, threads)))
             peer = connected(servers[-1])
         yield House(
-            generator=ImageGenerator.load(), client=client, peer=peer,
+            generator=ImageGenerator.load(weights), client=client, peer=peer,
             pids=tuple(server.pid for server in servers),
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from polarlight.models.image_ar import ImageAR, ImageARConfig
 from polarlight.models.image_grammar import Picture, Role, Text, Tokens, write
+from polarlight.models.reader import Reader, ReaderConfig
 from polarlight.models.upscaler import UpscalerConfig, UpscalerModel
 from polarlight.models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
 from polarlight.ops.orders import raster
@@ -54,3 +55,12 @@ def upscaler_model(**overrides: int) -> UpscalerModel:
     model = UpscalerModel(UpscalerConfig(**({"channels": 8, "blocks": 2} | overrides)))
     nn.init.normal_(model.head.weight, std=0.05)
     return model.eval()
+
+
+def reader_model(levels: tuple[int, ...] = LEVELS) -> Reader:
+    """One layer that knows cats and dogs."""
+    config = ReaderConfig(
+        levels=levels, names=("cat", "dog"), colours=("red", "blue"), materials=("glass", "wood"), letters="AB",
+        width=32, heads=2, stem=16, layers=1,
+    )  # fmt: skip
+    return Reader(config).eval()

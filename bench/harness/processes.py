@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from polarlight.base.files import PACKAGE
 from polarlight.base.machine import ALLOCATOR, ALLOCATOR_GUARD
 
 PATIENCE_S = 90.0  # for a start, and for an answer on a machine that others load
@@ -122,6 +123,15 @@ def polarlight_serve(home: Path, threads: int, spec: str = "polarlight") -> Any:
         return (sys.executable, "-m", "polarlight", "serve", "--port", str(port), "--model", spec)
 
     return listening(command, "/health", home / "log", env=as_users_start_it(home, threads))
+
+
+def one_candidate(folder: Path) -> Path:
+    """The shipped weights in a folder, without the reader: every picture is drawn once, so that ways to draw can be compared."""
+    folder.mkdir(parents=True)
+    for path in (PACKAGE / "weights").iterdir():
+        if not path.name.startswith("reader"):
+            (folder / path.name).symlink_to(path)
+    return folder
 
 
 def owner_key(server: Server) -> str:

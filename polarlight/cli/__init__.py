@@ -19,7 +19,7 @@ from polarlight.base.errors import UserError
 from polarlight.base.machine import tune_allocator
 from polarlight.serve.verbs import inspect, keys_app, serve, usage
 
-from .drawing import Mode, Model, ModeOption, Out, Seed, Size, caption, edit, imagine, upscale
+from .drawing import Candidates, Mode, Model, ModeOption, Out, Seed, Size, caption, edit, imagine, upscale
 from .policy import policy_app
 from .terminal import is_picture, make_folder, progress, ready, result, since
 
@@ -118,6 +118,7 @@ def eval_image(
     count: Annotated[int, typer.Option("--count", min=1, help="How many held-out scenes.")] = 500,
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder of the report.")] = Path("out/eval-image"),
     mode: ModeOption = Mode.quality,
+    candidates: Candidates = None,
     model: Model = None,
     keep: Annotated[bool, typer.Option("--record", help="Write the scores on the card beside the weights.")] = False,
 ) -> None:
@@ -126,10 +127,14 @@ def eval_image(
     from polarlight.evals.image_card import evaluate, record_scores
     from polarlight.infer.images import SHIPPED, ImageGenerator
 
+    if keep and candidates is not None:
+        raise UserError(
+            "The card beside the weights holds a mode's own scores.", fix="Leave out --candidates or --record."
+        )
     make_folder(out)
     generator = ImageGenerator.load(model)
     with progress("Scoring") as on_progress:
-        scores = evaluate(generator, count, out, on_progress, mode=mode.value)
+        scores = evaluate(generator, count, out, on_progress, mode=mode.value, candidates=candidates)
     if keep:
         record_scores(scores, model or SHIPPED)
     result(**{"folder": out, "count": count, "seconds": since(start), **scores})

@@ -48,7 +48,16 @@ Count = Annotated[int, typer.Option("-n", min=1, max=64, help="How many; each ha
 Seed = Annotated[int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Repeats a result; drawn if left out.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="A folder, or a picture's name where one is made.")]
 Model = Annotated[Path | None, typer.Option("--model", help="A folder of weights; the shipped ones if left out.")]
-ModeOption = Annotated[Mode, typer.Option("--mode", help="Few passes, or many with guidance.")]
+ModeOption = Annotated[Mode, typer.Option("--mode", help="Few passes, or many and the best of four.")]
+Candidates = Annotated[
+    int | None,
+    typer.Option(
+        "--candidates",
+        min=1,
+        max=16,
+        help="Drawings of each picture, of which the best is kept: 1 with speed and 4 with quality if left out.",
+    ),
+]
 Preview = Annotated[bool, typer.Option(help="Show pictures as they form, in a terminal.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A PNG, JPEG or WebP file.")]
 Consent = Annotated[
@@ -65,11 +74,15 @@ def imagine(
     aspect: Annotated[Aspect, typer.Option("--aspect", help="Width to height.")] = Aspect.square,
     seed: Seed = None,
     plan: Annotated[str | None, typer.Option("--plan", metavar="PLAN", help=PLAN_HELP)] = None,
+    candidates: Candidates = None,
     out: Out = Path("out"),
     model: Model = None,
     preview: Preview = True,
 ) -> None:
     """Draw pictures of a prompt.
+
+    Speed mode draws each picture once, in few passes. Quality mode takes a pass for every part of it, draws four candidates and
+    keeps the one that, to the model's own reader, shows most of what was asked.
 
     A model that has learned to plan first writes what stands where, and draws by that; the answer shows each picture's plan, which
     can be changed and given back with --plan.
@@ -78,7 +91,9 @@ def imagine(
     seed = ready(out, n, seed)
     from polarlight.infer.tasks import ImageTask
 
-    task = ImageTask(prompt=prompt, size=aspect.value, resolution=size.value, mode=mode.value, plan=plan)
+    task = ImageTask(
+        prompt=prompt, size=aspect.value, resolution=size.value, mode=mode.value, plan=plan, candidates=candidates
+    )
     outputs = Outputs.open(out)
     generator = gated(model)
     with easel("Drawing", preview) as on_pass:

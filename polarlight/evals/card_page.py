@@ -14,7 +14,8 @@ MODEL, CEILING, PLANS = "#3a6ea5", "#c8553d", "#e0a030"
 def draw(card: Mapping[str, Any]) -> Figure:
     """Lay out what `image_card.evaluate` returned."""
     figure = Figure(figsize=(12, 9), layout="constrained")
-    figure.suptitle(f"Image model, {card['count']} held-out scenes, mode {card['mode']}", fontsize=14)
+    choice = f", the best of {card['candidates']} each" if card.get("candidates", 1) > 1 else ""
+    figure.suptitle(f"Image model, {card['count']} held-out scenes, mode {card['mode']}{choice}", fontsize=14)
     (composition, length), (height, figures) = figure.subplots(2, 2, width_ratios=(1.3, 1))
     draw_composition(composition, card["model"]["composition"], card["ceiling"]["composition"], card.get("plans"))
     draw_errors(length, "Text: character error rate by length (Latin)", card, "text_by_length")

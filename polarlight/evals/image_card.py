@@ -124,12 +124,21 @@ def make_cases(count: int, worlds: dict[str, World]) -> list[Case]:
     return cases
 
 
-def draw_cases(generator: Generator, cases: Sequence[Case], mode: str, on_drawn: Progress) -> list[Picture]:
-    """A picture for each case, in their order, at the 128 px size of the scene's own aspect."""
+def draw_cases(
+    generator: Generator, cases: Sequence[Case], mode: str, on_drawn: Progress, candidates: int | None = None
+) -> list[Picture]:
+    """A picture for each case, in their order, at the 128 px size of the scene's own aspect. candidates: drawings to choose each
+    from, None for the mode's own number."""
     pictures: list[Picture] = []
     for start in range(0, len(cases), BATCH):
         requests = [
-            ImageRequest(prompt=case.prompt, seed=case.seed, aspect=case.scene.spec["aspect"], mode=mode)
+            ImageRequest(
+                prompt=case.prompt,
+                seed=case.seed,
+                aspect=case.scene.spec["aspect"],
+                mode=mode,
+                candidates=candidates,
+            )
             for case in cases[start : start + BATCH]
         ]
         pictures += generator.draw(requests)
@@ -223,6 +232,7 @@ def evaluate(
     on_progress: Progress | None = None,
     mode: str = "quality",
     judge: Judge | None = None,
+    candidates: int | None = None,
 ) -> dict[str, Any]:
     """Score a generator on `count` held-out scenes; write card.json, card.png and contact_sheet.png into `folder`.
 
@@ -230,6 +240,7 @@ def evaluate(
         on_progress: called with (done, of all): every picture drawn, and every true render of the same scenes.
         mode: the generator's mode.
         judge: the shipped one unless another is given.
+        candidates: see `draw_cases`.
 
     Returns the card. "model" holds the scores, "plans" those of the plans alone (None where the generator makes none), "ceiling"
     those of true renders, "ceiling_by_world" the judge's calibration on each world, "fidelity" the tokenizer's losses.
@@ -238,7 +249,7 @@ def evaluate(
     judge, started = judge or Judge.load(), time.monotonic()
     worlds: dict[str, World] = {"posters": Posters(), "tabletop": Tabletop()}
     cases, report = make_cases(count, worlds), on_progress or (lambda done, total: None)
-    pictures = draw_cases(generator, cases, mode, lambda done, total: report(done, 2 * total))
+    pictures = draw_cases(generator, cases, mode, lambda done, total: report(done, 2 * total), candidates)
     drawing = time.monotonic() - started
     real = draw_cases(RealRenders(cases, worlds), cases, mode, lambda done, total: report(total + done, 2 * total))
     outcomes = judge_cases(judge, cases, [picture.pixels for picture in pictures])
@@ -248,6 +259,7 @@ def evaluate(
         "mode": mode,
         "seeds": [cases[0].seed, cases[-1].seed],
         "seconds_per_picture": drawing / count,
+        "candidates": max(picture.metadata.get("candidates", 1) for picture in pictures),
         "passes_per_picture": sum(picture.passes for picture in pictures) / count,
         "model": score_outcomes(outcomes),
         "plans": shares(judge_plans(cases, pictures)) if any("plan" in one.metadata for one in pictures) else None,
@@ -264,7 +276,17 @@ def record_scores(card: dict[str, Any], weights: Path) -> None:
     """Put the scores of `evaluate` on the card of the image model in folder `weights`, by mode."""
     path = weights / "image.safetensors"
     scores = read_card(path).get("scores", {})
-    kept = ("count", "seeds", "seconds_per_picture", "passes_per_picture", "model", "plans", "ceiling", "fidelity")
+    kept = (
+        "count",
+        "seeds",
+        "candidates",
+        "seconds_per_picture",
+        "passes_per_picture",
+        "model",
+        "plans",
+        "ceiling",
+        "fidelity",
+    )
     command = f"polarlight eval image --count {card['count']} --mode {card['mode']}"
     record(path, scores={**scores, card["mode"]: {"command": command, **{name: card[name] for name in kept}}})
 

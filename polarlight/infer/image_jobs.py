@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,8 @@ from .sampling import Job, Sampling
 class Prepared:
     """A request made ready: what to decode (see `continuous.Drawing`), and what else its picture needs.
 
-    about: the metadata known beforehand; source, mask: of a masked edit, at the model's size; outside the mask the source stays.
+    about: the metadata known beforehand; source, mask: of a masked edit, at the model's size; outside the mask the source stays;
+    candidates: pictures to draw for this one, see `rivals`.
     """
 
     job: Job
@@ -34,6 +35,13 @@ class Prepared:
     about: dict[str, Any]
     source: UInt8[np.ndarray, "_ _ 3"] | None = field(default=None, repr=False)
     mask: Bool[np.ndarray, "_ _"] | None = field(default=None, repr=False)
+    candidates: int = 1
+
+    def rivals(self) -> list[Job]:
+        """The jobs of all candidates, which differ in their noise alone; the first is the picture of a request without others."""
+        shape = (self.job.noise.shape[0], self.job.noise.shape[1])
+        noises = [uniform(shape, self.seed, "draw", number) for number in range(1, self.candidates)]
+        return [self.job, *(replace(self.job, noise=noise) for noise in noises)]
 
     def drawn(self, passes: int) -> Bool[Tensor, "rows columns"]:
         """The positions that are given or drawn after so many passes."""

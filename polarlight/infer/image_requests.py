@@ -18,22 +18,27 @@ from .sampling import Sampling
 
 GRIDS = {"1:1": (8, 8), "3:2": (6, 9), "2:3": (9, 6), "16:9": (6, 11), "9:16": (11, 6)}  # rows, columns at size 128
 CELL = 16  # px a position side
+MOST_CANDIDATES = 16
 SPREADS = 8  # farthest-point orders that the model learned for each shape
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """passes: at most this many groups; order "spread" or "raster"."""
+    """passes: at most this many groups; order "spread" or "raster"; candidates: pictures drawn for one to choose from."""
 
     passes: int
     order: str
     sampling: Sampling
+    candidates: int = 1
 
 
 MODES = {
     "speed": Mode(passes=16, order="spread", sampling=Sampling(guidance=3.0, guidance_start=3.0, temperature=0.6)),
     "quality": Mode(
-        passes=10_000, order="raster", sampling=Sampling(guidance=3.0, guidance_start=3.0, temperature=0.6)
+        passes=10_000,
+        order="raster",
+        sampling=Sampling(guidance=3.0, guidance_start=3.0, temperature=0.6),
+        candidates=4,
     ),
 }
 
@@ -41,7 +46,8 @@ MODES = {
 @dataclass(frozen=True, kw_only=True)
 class ImageRequest:
     """A picture to draw. size: 128 or 256 (the family, see GRIDS); mode: one of MODES; negative_prompt: what to keep away from;
-    plan: what stands where, as `text.plan` reads it; None leaves that to the model, and the empty one to the drawing itself."""
+    plan: what stands where, as `text.plan` reads it; None leaves that to the model, and the empty one to the drawing itself;
+    candidates: 1..MOST_CANDIDATES, of which the one that fits the prompt best is kept; None for the mode's own number."""
 
     prompt: str
     seed: int = 0
@@ -50,6 +56,7 @@ class ImageRequest:
     mode: str = "speed"
     negative_prompt: str | None = None
     plan: str | None = None
+    candidates: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +96,17 @@ def mode_named(name: str) -> Mode:
     if name not in MODES:
         raise UserError(f"There is no mode {name!r}.", fix=f"Choose one of {', '.join(MODES)}.")
     return MODES[name]
+
+
+def check_candidates(count: int) -> int:
+    """A number of candidates.
+
+    Raises:
+        UserError: it is below 1 or above MOST_CANDIDATES.
+    """
+    if not 1 <= count <= MOST_CANDIDATES:
+        raise UserError(f"{count} candidates are not possible.", fix=f"Ask for 1 to {MOST_CANDIDATES}.")
+    return count
 
 
 @cache

@@ -25,6 +25,7 @@ from ..ops.orders import group_sizes, kept_first
 from ..text.plan import Plan, format_plan, parse_plan
 from ..text.prompts import check_prompt
 from ..text.vocabulary import Vocabulary
+from .choosing import Chooser
 from .decoding import decode
 from .drafts import draft, fill_undrawn
 from .image_jobs import Prepared, new_job, request_settings
@@ -38,6 +39,7 @@ from .image_requests import (
     Mode,
     Request,
     VariationRequest,
+    check_candidates,
     drawing_order,
     fit_mask,
     fit_picture,
@@ -67,6 +69,7 @@ __all__ = [
 ]
 
 SHIPPED = PACKAGE / "weights"
+AT_ONCE = 128  # pictures under way at most; more fill the memory and are no faster
 SOURCE_SHARE = 0.5  # of the side that sees the picture, in a variation without words: at 1 it copies, at 0 shapes melt
 OnPass = Callable[[int, int, Callable[[], list[np.ndarray]]], None]
 
@@ -87,7 +90,16 @@ class ImageGenerator:
     Who runs the passes himself calls `prepare`, decodes the job, and calls `draft` on the way and `picture` at the end.
     """
 
-    def __init__(self, tokenizer: VisualTokenizer, model: ImageAR, card: dict[str, Any], dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        tokenizer: VisualTokenizer,
+        model: ImageAR,
+        card: dict[str, Any],
+        dtype: torch.dtype,
+        chooser: Chooser | None = None,
+    ) -> None:
+        """chooser: without one a request has no candidates but its first."""
+        self.chooser = chooser
         self.tokenizer, self.model, self.card, self.dtype = tokenizer.eval(), model.eval(), card, dtype
         self.vocabulary = Vocabulary.shipped()
         for name, parameter in [*tokenizer.named_parameters(), *model.named_parameters()]:
@@ -122,7 +134,8 @@ class ImageGenerator:
             ) from error
         load_into(tokenizer, tokenizer_path)
         load_into(model, model_path)
-        return cls(tokenizer, model, card, dtype or fast_dtype())
+        chooser = Chooser.find(folder, tokenizer_card["hash"])
+        return cls(tokenizer, model, card, dtype or fast_dtype(), chooser)
 
     def draw(self, requests: Sequence[ImageRequest], on_pass: OnPass | None = None) -> list[Picture]:
         """Draw pictures, those of one shape and mode as one batch. A picture depends on its own request alone, bit for bit.
@@ -207,6 +220,15 @@ class ImageGenerator:
         about |= {"width": width, "height": height}
         return Picture(pixels=pixels, seed=prepared.seed, passes=passes, metadata=about)
 
+    def best(self, prepared: Prepared, digits: UInt8[Tensor, "k n g"]) -> Picture:
+        """The finished picture of the candidate that fits the prompt best."""
+        if self.chooser is None or len(digits) == 1:
+            return self.picture(prepared, digits[0])
+        cells = [unpack(own.unflatten(0, (prepared.job.rows, prepared.job.columns))) for own in digits]
+        chosen, claims = self.chooser.best(prepared.about["prompt"], cells)
+        prepared.about.update(candidates=len(digits), chosen=chosen, claims=claims)
+        return self.picture(prepared, digits[chosen])
+
     def draft(self, prepared: Prepared, digits: UInt8[Tensor, "n g"], passes: int) -> UInt8[np.ndarray, "h w 3"]:
         """How the picture looks after so many passes: sharp where it is drawn, a soft field of the colours around elsewhere."""
         drawn = prepared.drawn(passes)
@@ -245,7 +267,13 @@ class ImageGenerator:
         empty = torch.zeros(rows, columns, self.model.config.digits, dtype=torch.uint8)
         plan = self._read_plan(request.plan)
         target = [PictureCodes(digits=empty, order=order)]
-        return self._prepared(request, "draw", check_prompt(request.prompt), target, plan)
+        candidates = check_candidates(mode.candidates if request.candidates is None else request.candidates)
+        if self.chooser is None and request.candidates not in (None, 1):
+            raise UserError(
+                "This model has no reader to choose among candidates.", fix="Ask for one, or name another model."
+            )
+        prepared = self._prepared(request, "draw", check_prompt(request.prompt), target, plan)
+        return replace(prepared, candidates=candidates if self.chooser else 1)
 
     def _read_plan(self, text: str | None) -> Plan | None:
         """A request's plan, None where there is none."""
@@ -314,25 +342,31 @@ class ImageGenerator:
         return pack(self.tokenizer.encode(torch.from_numpy(picture.copy())[None], self.dtype))[0]
 
     def _run(self, prepared: Sequence[Prepared], on_pass: OnPass | None) -> list[Picture]:
-        """Decode batch by batch, those that run alike together; returns pictures in the given order."""
+        """Decode batch by batch, those that run alike together; returns the best candidates in the order of the requests."""
         batches: dict[tuple[Any, ...], list[int]] = {}
         for number, one in enumerate(prepared):
-            alike = (one.job.rows, one.job.columns, one.job.kept, tuple(one.groups), one.sampling)
+            alike = (one.job.rows, one.job.columns, one.job.kept, tuple(one.groups), one.sampling, one.candidates)
             batches.setdefault(alike, []).append(number)
         pictures: dict[int, Picture] = {}
-        for members in batches.values():
-            batch = [prepared[number] for number in members]
-
-            def report(number: int, passes: int, digits: UInt8[Tensor, "b n g"], batch: list[Prepared] = batch) -> None:
-                if on_pass:
-                    pairs = list(zip(batch, digits, strict=True))
-                    on_pass(number, passes, lambda: [self.draft(one, own, number) for one, own in pairs])
-
-            jobs = [one.job for one in batch]
-            digits = decode(self.decoder, jobs, batch[0].groups, batch[0].sampling, self.dtype, report)
-            for number, one, own in zip(members, batch, digits, strict=True):
-                pictures[number] = self.picture(one, own)
+        for alike, together in batches.items():
+            step = max(1, AT_ONCE // alike[-1])
+            for members in (together[start : start + step] for start in range(0, len(together), step)):
+                batch = [prepared[number] for number in members]
+                pictures |= zip(members, self._run_together(batch, on_pass), strict=True)
         return [pictures[number] for number in range(len(prepared))]
+
+    def _run_together(self, batch: list[Prepared], on_pass: OnPass | None) -> list[Picture]:
+        """Requests that run alike, with all their candidates; drafts are those of the first ones."""
+        each = batch[0].candidates
+
+        def report(number: int, passes: int, digits: UInt8[Tensor, "b n g"]) -> None:
+            if on_pass:
+                pairs = list(zip(batch, digits[::each], strict=True))
+                on_pass(number, passes, lambda: [self.draft(one, own, number) for one, own in pairs])
+
+        jobs = [job for one in batch for job in one.rivals()]
+        digits = decode(self.decoder, jobs, batch[0].groups, batch[0].sampling, self.dtype, report)
+        return [self.best(one, own) for one, own in zip(batch, digits.split(each), strict=True)]
 
 
 def tuples(config: dict[str, Any]) -> dict[str, Any]:

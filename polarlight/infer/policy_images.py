@@ -140,6 +140,7 @@ def _run(generator: Any, tasks: Sequence[ImageTask], on_pass: OnPass | None) -> 
             ImageRequest(
                 prompt=each.prompt, seed=each.seed, size=int(each.resolution or "128"),
                 aspect="1:1" if each.size == "auto" else each.size, mode=each.mode or "speed", plan=each.plan,
+                candidates=each.candidates,
             )
             for each in tasks
         ]  # fmt: skip

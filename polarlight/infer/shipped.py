@@ -2,7 +2,8 @@
 
 One thread owns both. Between two passes it lets waiting tasks in (see `continuous`), drops cancelled ones, shows previews to
 those who asked, hands out what is done and enlarges one tile of a picture that is to become larger, so that a large one keeps
-nobody waiting. One seed gives one picture, bit for bit, whatever else is under way.
+nobody waiting. A task with candidates draws each as a picture of its own, and the reader chooses when all are done. One seed
+gives one picture, bit for bit, whatever else is under way.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..text.prompts import LONGEST_PROMPT, check_prompt
 from .continuous import Drawing, RunningBatch
 from .engine import Cancelled, Done, ImageResult, ImageTask, ModelInfo, Preview, Task, Ticket
 from .image_jobs import Prepared
-from .image_requests import CELL, GRIDS, MODES, EditRequest, ImageRequest, Request, VariationRequest
+from .image_requests import CELL, GRIDS, MODES, MOST_CANDIDATES, EditRequest, ImageRequest, Request, VariationRequest
 from .images import ImageGenerator
 from .upscaling import Upscaler, Upscaling
 from .worker import WorkerEngine
@@ -38,10 +39,10 @@ NEEDED = {"draw": "draw", "edit": "edit", "variation": "draw"}  # what a model m
 
 @dataclass(kw_only=True, eq=False)
 class Running:
-    """A task under way, and the passes whose previews are still owed."""
+    """A task under way: its candidates, and the passes of the first one whose previews are still owed."""
 
     ticket: Ticket
-    drawing: Drawing
+    candidates: list[Drawing]
     prepared: Prepared
     previews: set[int]
     since: float
@@ -72,6 +73,7 @@ class ShippedEngine(WorkerEngine):
         super().__init__(together=slots, waiting=waiting)
         self.generator, self.upscaler, self._name = generator, upscaler, name
         self._under_way: list[Running] = []
+        self._standing: list[Drawing] = []  # candidates of tasks under way that found no place in the batch yet
         self._enlarging: list[Enlarging] = []
         self._batch = self._new_batch()
 
@@ -97,7 +99,7 @@ class ShippedEngine(WorkerEngine):
             name=self._name, owner="polarlight", modality="image", family="polarlight", tasks=tasks,
             sizes={RESOLUTION: sizes}, modes=tuple(MODES), max_prompt=LONGEST_PROMPT, max_inputs=1,
             created=card.get("created", 0), negative_prompt=True, masks="edit" in can,
-            plans="layout" in can,
+            plans="layout" in can, candidates=MOST_CANDIDATES if self.generator.chooser else 1,
         )  # fmt: skip
 
     def _check(self, task: Task) -> None:
@@ -114,7 +116,7 @@ class ShippedEngine(WorkerEngine):
 
     @torch.inference_mode()
     def _work(self) -> None:
-        while (taken := self._take(self._batch.free - len(self._enlarging), COMPANY_S)) is not None:
+        while (taken := self._take(self._room(), COMPANY_S, self._size)) is not None:
             try:
                 self._admit(self._begin_enlarging(taken))
                 self._settle()
@@ -125,7 +127,18 @@ class ShippedEngine(WorkerEngine):
             except Exception as error:  # a pass failed: everyone in it hears why, and the next tasks get a new batch
                 for running in list(self._under_way):
                     self._leave(running, error)
-                self._batch = self._new_batch()
+                self._batch, self._standing = self._new_batch(), []
+
+    def _room(self) -> int:
+        """Places for pictures of new tasks."""
+        return self._batch.free - len(self._standing) - len(self._enlarging)
+
+    def _size(self, ticket: Ticket) -> int:
+        """The places that a task takes."""
+        task = ticket.task
+        if not isinstance(task, ImageTask) or task.task != "draw" or self.generator.chooser is None:
+            return 1
+        return task.candidates or MODES[task.mode or self.info.modes[0]].candidates
 
     def _begin_enlarging(self, tickets: list[Ticket]) -> list[Ticket]:
         """Begin the tasks that are no drawings; returns those that are."""
@@ -179,25 +192,29 @@ class ShippedEngine(WorkerEngine):
                 self._finished(time.monotonic() - since)
                 ticket.post(error)
         self._under_way += joining
-        if joining:
-            self._batch.admit([running.drawing for running in joining])
+        self._standing += [drawing for running in joining for drawing in running.candidates]
+        entering, self._standing = self._standing[: self._batch.free], self._standing[self._batch.free :]
+        if entering:
+            self._batch.admit(entering)
 
     def _settle(self) -> None:
         """After a pass: drop who was cancelled, hand out what is done, show what was asked for."""
         for running in list(self._under_way):
-            drawing, ticket = running.drawing, running.ticket
+            first, ticket = running.candidates[0], running.ticket
+            inside = [drawing for drawing in running.candidates if drawing in self._batch.drawings]
+            for drawing in inside if ticket.cancelled else [each for each in inside if each.finished]:
+                self._batch.remove(drawing)
             if ticket.cancelled:
-                self._batch.remove(drawing)
-                self._leave(running, Cancelled(f"Cancelled after pass {drawing.passes}."))
-            elif drawing.finished:
-                self._batch.remove(drawing)
-                drawn = self.generator.picture(running.prepared, drawing.digits)
+                self._standing = [drawing for drawing in self._standing if drawing not in running.candidates]
+                self._leave(running, Cancelled(f"Cancelled after pass {first.passes}."))
+            elif all(drawing.finished for drawing in running.candidates):
+                drawn = self.generator.best(running.prepared, torch.stack([each.digits for each in running.candidates]))
                 result = ImageResult(pixels=drawn.pixels, seed=drawn.seed, passes=drawn.passes, metadata=drawn.metadata)
                 self._leave(running, Done(result=result))
-            elif drawing.passes in running.previews:
-                running.previews.remove(drawing.passes)
-                draft = self.generator.draft(running.prepared, drawing.digits, drawing.passes)
-                ticket.post(Preview(number=drawing.passes, passes=len(drawing.groups), picture=draft))
+            elif first.passes in running.previews:
+                running.previews.remove(first.passes)
+                draft = self.generator.draft(running.prepared, first.digits, first.passes)
+                ticket.post(Preview(number=first.passes, passes=len(first.groups), picture=draft))
 
     def _leave(self, running: Running, event: Done | Exception) -> None:
         """The last event of a task."""
@@ -212,7 +229,7 @@ class ShippedEngine(WorkerEngine):
             prepared.about["note"] = note
         return Running(
             ticket=ticket,
-            drawing=Drawing(prepared.job, prepared.groups, prepared.sampling),
+            candidates=[Drawing(job, prepared.groups, prepared.sampling) for job in prepared.rivals()],
             prepared=prepared,
             previews=preview_passes(len(prepared.groups), ticket.task.previews),
             since=since,
@@ -224,7 +241,8 @@ class ShippedEngine(WorkerEngine):
         common: dict[str, Any] = {"seed": task.seed, "mode": mode, "negative_prompt": task.negative_prompt or None}
         if task.task == "draw":
             size = self.info.native_size(task.size, task.resolution)
-            return ImageRequest(prompt=task.prompt, aspect=size.aspect, plan=task.plan, **common), size.note
+            common |= {"aspect": size.aspect, "plan": task.plan, "candidates": task.candidates}
+            return ImageRequest(prompt=task.prompt, **common), size.note
         picture = task.pictures[0]
         if task.task == "variation":
             return VariationRequest(picture=picture, prompt=task.prompt, **common), ""

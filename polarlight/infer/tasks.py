@@ -33,9 +33,10 @@ class ImageTask:
 
     size: "auto", an aspect ("16:9") or pixels ("1024x768"); resolution: one of the model's, None for its largest; mode: one of the
     model's, None for its first. pictures: uint8 [h, w, 3], what is edited, varied or upscaled; mask: bool like the first picture,
-    True where it may change. plan: what stands where, as `text.plan` reads it; without one the model may make its own. factor: 2
-    or 4, how many times as high and wide an upscaled picture becomes, whose prompt only says what it is known to show. previews:
-    at most this many pictures on the way.
+    True where it may change. plan: what stands where, as `text.plan` reads it; without one the model may make its own.
+    candidates: drawings of which the one that fits the prompt best is kept, None for the mode's own number. factor: 2 or 4, how
+    many times as high and wide an upscaled picture becomes, whose prompt only says what it is known to show. previews: at most this
+    many pictures on the way.
     """
 
     prompt: str
@@ -47,6 +48,7 @@ class ImageTask:
     pictures: tuple[UInt8[np.ndarray, "_ _ 3"], ...] = ()
     mask: Bool[np.ndarray, "_ _"] | None = None
     plan: str | None = None
+    candidates: int | None = None
     task: Literal["draw", "edit", "variation", "upscale"] = "draw"
     factor: int = 2
     previews: int = 0
@@ -155,7 +157,8 @@ class ModelInfo:
 
     family: whose dialect is its default; tasks: those of `ImageTask.task` or `VideoTask.task`; sizes: resolution -> aspect ->
     (width, height), smallest resolution first; multiple: where every size in this multiple of pixels is native, up to most_pixels;
-    max_prompt: characters; max_inputs: pictures a task may bring; created: seconds since 1970.
+    max_prompt: characters; max_inputs: pictures a task may bring; created: seconds since 1970; candidates: the most that it chooses
+    among.
     """
 
     name: str
@@ -171,6 +174,7 @@ class ModelInfo:
     negative_prompt: bool = False
     masks: bool = False
     plans: bool = False
+    candidates: int = 1
     previews: bool = True
     multiple: int | None = None
     most_pixels: int | None = None
@@ -242,6 +246,11 @@ class ModelInfo:
         if task.plan and not (self.plans and task.task == "draw"):
             raise UnsupportedTask(
                 f"The model {self.name} takes no plan to {CAN['image'][task.task]}.", fix="Leave it out."
+            )
+        if task.candidates is not None and not 1 <= task.candidates <= (self.candidates if task.task == "draw" else 1):
+            raise UnsupportedTask(
+                f"The model {self.name} cannot {CAN['image'][task.task]} from {task.candidates} candidates.",
+                fix=f"Ask for 1 to {self.candidates}." if self.candidates > 1 else "Leave them out.",
             )
         if bool(task.pictures) != (task.task != "draw"):
             needs = "takes no picture" if task.pictures else "needs a picture"

@@ -10,6 +10,7 @@ import asyncio
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
+from collections.abc import Callable
 
 from .engine import Cancelled, EngineClosed, EngineFull, ModelInfo, Permit, Task, Ticket, spend
 
@@ -109,8 +110,11 @@ class WorkerEngine(ABC):
             if self._queue.remove(ticket):
                 ticket.post(Cancelled("Cancelled while waiting."))
 
-    def _take(self, free: int, company_s: float = 0.0) -> list[Ticket] | None:
-        """Up to `free` waiting tickets; for an idle worker it waits for the first, then `company_s` for others to join it.
+    def _take(
+        self, free: int, company_s: float = 0.0, size: Callable[[Ticket], int] = lambda ticket: 1
+    ) -> list[Ticket] | None:
+        """Waiting tickets until they fill `free` places, the last one perhaps more; for an idle worker it waits for the first, then
+        `company_s` for others to join it. size: the places that a ticket takes.
 
         None when the engine is closing and nothing waits or runs.
         """
@@ -121,7 +125,10 @@ class WorkerEngine(ABC):
                 self._change.wait()
                 if company_s:
                     self._change.wait_for(lambda: len(self._queue) >= free or self._closing, company_s)
-            taken = [self._queue.take() for _ in range(min(free, len(self._queue)))]
+            taken = list[Ticket]()
+            while free > 0 and self._queue:
+                taken.append(self._queue.take())
+                free -= size(taken[-1])
             self._running += len(taken)
             return taken
 

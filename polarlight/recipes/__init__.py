@@ -20,6 +20,9 @@ RECIPES = {
     "upscaler-mini": "the upscaler (15 minutes)",
     "upscaler-smoke": "a tiny upscaler on six scenes (seconds)",
     "upscaler-export": "ship the weights of upscaler-mini in the package",
+    "reader-mini": "the reader that says what candidates show (45 minutes; resumed exactly)",
+    "reader-smoke": "a tiny reader on a handful of scenes (under a minute)",
+    "reader-export": "ship the weights of reader-mini in the package",
     "judge-mini": "the detector that judges pictures (15 minutes)",
 }
 

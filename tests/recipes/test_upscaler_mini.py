@@ -13,6 +13,7 @@ from polarlight.models.upscaler import psnr
 from polarlight.models.visual_tokenizer import to_signed
 from polarlight.recipes import upscaler_export, upscaler_mini
 from polarlight.recipes.runs import Run
+from polarlight.recipes.shipping import ship
 from polarlight.recipes.upscaler_mini import CROP, cut, make_batch
 from polarlight.recipes.upscaler_scenes import Pairs, Tokenizer, load_pairs
 
@@ -95,5 +96,5 @@ def test_shipping_copies_weights_and_card(tmp_path: Path) -> None:
     made.parent.mkdir()
     made.write_bytes(b"weights")
     made.with_suffix(".json").write_text('{"hash": "1"}')
-    assert upscaler_export.ship(made, tmp_path / "weights") == {"hash": "1"}
+    assert ship(made, tmp_path / "weights") == {"hash": "1"}
     assert (tmp_path / "weights" / "upscaler.safetensors").read_bytes() == b"weights"
