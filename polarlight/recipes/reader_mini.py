@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from ..base.files import PACKAGE
 from ..base.seeds import stream_random, stream_seed
 from ..models.reader import Reader, ReaderConfig, Shown, reader_loss
-from ..models.visual_tokenizer import VisualTokenizer
 from ..models.weights import export, load_into, made_for
 from ..train.fuse import fused
 from ..train.loop import Batch, FitConfig, fit
@@ -75,10 +74,10 @@ class Batches:
         return self.kept[kind, index]
 
 
-def reader_config(tokenizer: VisualTokenizer, smoke: bool) -> ReaderConfig:
+def reader_config(levels: tuple[int, ...], smoke: bool) -> ReaderConfig:
     """Every name of both worlds."""
     return ReaderConfig(
-        levels=tokenizer.config.levels,
+        levels=levels,
         names=tuple(sorted({entry.name for entry in catalogue()} | set(MATERIALS))),
         colours=COLOURS,
         materials=tuple(sorted({material for choices in MATERIALS.values() for material in choices})),
@@ -92,7 +91,7 @@ def run(run: Run) -> dict:
     torch.manual_seed(stream_seed(0, "reader weights"))
     dtype = activation_dtype()
     tokenizer, name = tokenizer_mini.load(run)
-    config = reader_config(tokenizer, run.smoke)
+    config = reader_config(tokenizer.config.levels, run.smoke)
     model, shipped = Reader(config), PACKAGE / "weights" / "reader.safetensors"
     if not run.smoke and made_for(shipped, config):
         load_into(model, shipped)  # state.pt, if there, takes precedence

@@ -23,7 +23,7 @@ from ..worlds.scene import Scene
 
 LARGEST = 10  # cells a side of what is pasted
 OVERLAP = 0.1  # share of a thing's place that may hide others
-Coded = tuple[Scene, UInt8[Tensor, "h w d"]]
+Coded = tuple[Scene, UInt8[Tensor, "_ _ d"]]
 
 
 class Canvas:
