@@ -199,10 +199,11 @@ def _answer(made: Any, outputs: Outputs, text: str, *, start: float, **more: Any
     if withheld:
         print(f"{len(made.withheld)} withheld by the gate: {made.withheld[0].message}", file=sys.stderr)
     files = outputs.save(made.pictures, text)
-    plans = [finished.picture.metadata.get("plan") for finished in made.pictures]
+    settings = [finished.picture.metadata for finished in made.pictures]
+    about = {"plans": [each.get("plan") for each in settings], "claims": [each.get("claims") for each in settings]}
     result(
         files=files,
-        **({"plans": plans} if any(plans) else {}),
+        **{name: values for name, values in about.items() if any(values)},
         passes=made.pictures[0].picture.passes,
         seconds=since(start),
         **more,
