@@ -1,4 +1,4 @@
-"""Requests of a batch, read and answered: pictures, edits, clips."""
+"""Requests of a batch, read and answered: pictures, edits, enlargements, clips."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .errors import Problem
 from .families import family_of
 from .image_answers import answer_body
 from .image_orders import image_answer, prepare_images
-from .image_requests import edit_order, generation_order
+from .image_requests import edit_order, generation_order, upscale_order
 from .job_rows import Job
 from .schemas.batches import BatchRequestBody, BatchResult
-from .schemas.images import ImageEdit, ImageGeneration
+from .schemas.images import ImageEdit, ImageGeneration, ImageUpscale
 from .schemas.videos import VideoGeneration
 from .service import Caller, Service
 from .video_answers import XAI_CODES, error_of, video_status
@@ -26,8 +26,12 @@ from .video_requests import generating_order
 URLS = {
     "/v1/images/generations": "image_generation",
     "/v1/images/edits": "image_edit",
+    "/v1/images/upscale": "image_upscale",
     "/v1/videos/generations": "video_generation",
 }
+BODIES: dict[str, type[ImageGeneration | ImageEdit | ImageUpscale]] = {
+    "image_generation": ImageGeneration, "image_edit": ImageEdit, "image_upscale": ImageUpscale,
+}  # fmt: skip
 MOST_LINES = 10_000
 
 
@@ -62,12 +66,15 @@ async def prepared(service: Service, caller: Caller, request: BatchRequestBody) 
         ticks, work = await prepare_video(service, admission, order)
         kind, answer = "video", {"endpoint": endpoint}
     else:
-        asked = checked(ImageEdit if endpoint == "image_edit" else ImageGeneration, body, "xai")
+        asked = checked(BODIES[endpoint], body, "xai")
         admission = await service.admit_model(caller, "image", asked.model, counted=False)
-        making = (
-            edit_order(service, caller, asked) if isinstance(asked, ImageEdit) else generation_order(service, asked)
-        )
-        ticks, work = await prepare_images(service, admission, await making)
+        if isinstance(asked, ImageUpscale):
+            order = await upscale_order(service, caller, asked)
+        elif isinstance(asked, ImageEdit):
+            order = await edit_order(service, caller, asked)
+        else:
+            order = await generation_order(service, asked)
+        ticks, work = await prepare_images(service, admission, order)
         kind, answer = "image", {"endpoint": endpoint, "response_format": asked.response_format}
     return BatchRequest(
         request_id=request.batch_request_id, kind=kind, model=admission.model, body=work | {"batch": answer}, ticks=ticks

@@ -54,9 +54,11 @@ class Batches(batch_pb2_grpc.BatchMgmtServicer):
         return batch_message(await open_batch(self.service, caller, asked))
 
     async def AddBatchRequests(self, request: batch_pb2.AddBatchRequestsRequest, context: Context) -> Empty:
-        """Add requests, all or none."""
+        """Add requests, all or none. With an idempotency key, the same again adds nothing, not even what has no name."""
         caller = await self._admitted()
-        asked = checked(BatchRequests, {"batch_requests": list(map(request_body, request.batch_requests))}, "openai")
+        prefix = caller.idempotency_key or random_text(16)
+        bodies = [request_body(each, f"request-{prefix}-{n}") for n, each in enumerate(request.batch_requests)]
+        asked = checked(BatchRequests, {"batch_requests": bodies}, "openai")
         await add_requests(self.service, caller, request.batch_id, asked.batch_requests)
         return Empty()
 
@@ -108,8 +110,8 @@ class Batches(batch_pb2_grpc.BatchMgmtServicer):
         return await read_page(batches.requests, request.batch_id, caller.key.id, after=after, limit=limit)
 
 
-def request_body(request: batch_pb2.BatchRequest) -> dict[str, Any]:
-    """A request of a batch as REST would have received it; one without a name gets one.
+def request_body(request: batch_pb2.BatchRequest, name: str) -> dict[str, Any]:
+    """A request of a batch as REST would have received it, under its own name or else the given one.
 
     Raises:
         UnsupportedTask: it is a chat, an edit or an extension of a clip.
@@ -123,8 +125,7 @@ def request_body(request: batch_pb2.BatchRequest) -> dict[str, Any]:
     else:
         fix = "Send chats elsewhere, and edits and extensions of clips one by one."
         raise UnsupportedTask("Batches take pictures, edits of pictures, and clips.", fix=fix)
-    name = request.batch_request_id or f"request-{random_text(16)}"
-    return {"batch_request_id": name, "batch_request": {endpoint: body}}
+    return {"batch_request_id": request.batch_request_id or name, "batch_request": {endpoint: body}}
 
 
 def batch_message(batch: Batch) -> batch_pb2.Batch:

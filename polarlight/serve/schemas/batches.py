@@ -17,7 +17,7 @@ class BatchCreation(Body):
 
 
 class BatchRequestBody(Body):
-    """One request: the client's name for it, and `{image_generation | image_edit | video_generation: body}`."""
+    """One request: the client's name for it, and `{image_generation | image_edit | image_upscale | video_generation: body}`."""
 
     batch_request_id: Name
     batch_request: dict[str, Any]

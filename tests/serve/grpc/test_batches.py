@@ -48,6 +48,19 @@ def test_a_request_without_a_name_gets_one(client) -> None:
     assert all(names)
 
 
+def test_requests_without_names_sent_again_with_their_idempotency_key_are_added_once(served) -> None:
+    with served.client(metadata=(("idempotency-key", "again"),)) as client:
+        batch = client.batch.create("again")
+        for _ in range(2):
+            client.batch.add(batch.batch_id, [picture(None), picture(None)])
+        assert client.batch.get(batch.batch_id).state.num_requests == 2
+        with refused(Code.ABORTED):
+            client.batch.add(batch.batch_id, [picture(None, "a dog")])
+    with served.client() as client:
+        client.batch.add(batch.batch_id, [picture(None), picture(None)])
+        assert client.batch.get(batch.batch_id).state.num_requests == 4
+
+
 def test_requests_and_results_come_page_by_page(client) -> None:
     batch = client.batch.create("pages")
     client.batch.add(batch.batch_id, [picture(str(n)) for n in range(3)])

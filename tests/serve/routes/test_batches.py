@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+from io import BytesIO
 
+from PIL import Image
 from service_doors import House, data_uri, in_house, picture_file
 
 BATCHES = "/v1/batches"
@@ -26,16 +28,20 @@ async def test_a_batch_takes_requests_works_them_off_and_gives_results(house: Ho
     batch = (await house.client.post(BATCHES, json={"name": "cats"})).json()
     image = {"url": data_uri(picture_file())}
     edit = {"batch_request_id": "edit", "batch_request": {"image_edit": {"prompt": "blue", "image": image}}}
+    larger = {"batch_request_id": "larger", "batch_request": {"image_upscale": {"image": image, "factor": 4}}}
     clip = {"batch_request_id": "clip", "batch_request": {"video_generation": {"prompt": "it runs", "duration": 2}}}
     path = f"{BATCHES}/{batch['batch_id']}"
-    added = await house.client.post(f"{path}/requests", json={"batch_requests": [drawing("one"), edit, clip]})
-    assert added.json()["state"]["num_requests"] == 3
+    added = await house.client.post(f"{path}/requests", json={"batch_requests": [drawing("one"), edit, larger, clip]})
+    assert added.json()["state"]["num_requests"] == 4
     done = await emptied(house, batch["batch_id"])
-    assert done["state"]["num_success"] == 3
+    assert done["state"]["num_success"] == 4
     assert done["cost_breakdown"]["total_cost_usd_ticks"] == house.charged() > 0
     results = {each["batch_request_id"]: each["batch_result"] for each in (await _results(house, path))["results"]}
     assert results["one"]["response"]["image_generation"]["data"][0]["b64_json"]
     assert results["edit"]["response"]["image_edit"]["data"][0]["respect_moderation"] is True
+    upscaled = results["larger"]["response"]["image_upscale"]["data"][0]
+    side = Image.open(BytesIO(picture_file())).width
+    assert upscaled["size"] == f"{4 * side}x{4 * side}"
     assert results["clip"]["response"]["video_generation"]["video"]["url"].endswith(".mp4")
 
 
