@@ -44,7 +44,7 @@ def batch(config: ImageARConfig) -> Tensor:
 def own_loss(model: ImageAR, words: Tensor, dtype: torch.dtype) -> Tensor:
     """Mean next-token cross-entropy of the image model, without router terms."""
     tokens = written(model, words[:, :-1])
-    hidden, _ = model.hidden(tokens, causal_mask(tokens.valid), dtype)
+    hidden, _ = model.hidden(tokens, causal_mask(tokens), dtype)
     return F.cross_entropy(model.text_logits(hidden).flatten(0, 1), words[:, 1:].flatten())
 
 

@@ -9,9 +9,17 @@ from polarlight.models.reader import Reader, ReaderConfig
 from polarlight.models.upscaler import UpscalerConfig, UpscalerModel
 from polarlight.models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
 from polarlight.ops.orders import raster
+from polarlight.text.plan import Plan, PlanObject, PlanText
 from polarlight.text.vocabulary import Vocabulary
 
 LEVELS = (3, 4)
+PLAN = Plan(
+    objects=(
+        PlanObject(name="cat", colour="red", box=(0.0, 0.25, 0.5, 1.0)),
+        PlanObject(name="mug", box=(0.5, 0.0, 1.0, 0.5)),
+    ),
+    texts=(PlanText(text="NO", kind="label", box=(0.6, 0.1, 0.9, 0.4)),),
+)
 
 
 def image_model(**overrides: object) -> ImageAR:
@@ -35,12 +43,14 @@ def codes(rows: int, columns: int, model: ImageAR) -> Tensor:
     return (torch.rand(rows, columns, len(levels)) * levels).to(torch.uint8)
 
 
-def drawing(digits: Tensor, order: Tensor | None = None, kept: int = 0, words: str = "a red cat") -> Tokens:
-    """A sequence that draws a picture after a prompt."""
+def drawing(
+    digits: Tensor, order: Tensor | None = None, kept: int = 0, words: str = "a red cat", plan: Plan | None = None
+) -> Tokens:
+    """A sequence that draws a picture after a prompt, and by a plan."""
     v = Vocabulary.shipped()
     order = raster(*digits.shape[:2]) if order is None else order
     opening = Text(ids=[v["<bos>"], v["<draw>"], *v.encode(words)])
-    return write([opening, Picture(digits=digits, order=order, kept=kept)], v)
+    return write([opening, Picture(digits=digits, order=order, kept=kept, plan=plan)], v)
 
 
 def captioning(digits: Tensor, words: str = "a red cat") -> Tokens:

@@ -25,7 +25,7 @@ def written(model: Backbone, ids: Tensor, start: int = 0) -> Tokens:
 def logits(model: Backbone, ids: Tensor, dtype: torch.dtype) -> Tensor:
     """Next-token logits [b, s, v] of whole sequences, fp32."""
     tokens = written(model, ids)
-    return model.text_logits(model.hidden(tokens, causal_mask(tokens.valid), dtype)[0])
+    return model.text_logits(model.hidden(tokens, causal_mask(tokens), dtype)[0])
 
 
 @torch.inference_mode()
@@ -34,7 +34,7 @@ def greedy(model: Backbone, dtype: torch.dtype, ids: Tensor, count: int) -> Tens
     rows, start = ids.shape
     tokens = written(model, ids)
     cache = model.new_cache(rows, start + count, dtype)
-    hidden, _ = model.hidden(tokens, causal_mask(tokens.valid), dtype, cache)
+    hidden, _ = model.hidden(tokens, causal_mask(tokens), dtype, cache)
     drawn = [model.text_logits(hidden[:, -1]).argmax(-1, keepdim=True)]
     token = written(model, drawn[0], start)
     while len(drawn) < count:

@@ -18,7 +18,10 @@ from .outputs import Outputs, home, parent_file
 from .terminal import easel, is_picture, progress, ready, result, since
 
 DOOR = "cli"
-PLAN_HELP = "What stands where: 'cat red @ 3 10 11 27; sign white \"OPEN\" @ 4 2 19 7', boxes x0 y0 x1 y1 in 0..31."
+PLAN_HELP = (
+    "What stands where: 'cat red @ 3 10 11 27; mug @ 18 12 27 27', boxes x0 y0 x1 y1 in 0..31; "
+    "'auto' has it written from the prompt."
+)
 
 
 class Mode(StrEnum):
@@ -84,8 +87,8 @@ def imagine(
     Speed mode draws each picture once, in few passes. Quality mode takes a pass for every part of it, draws four candidates and
     keeps the one that, to the model's own reader, shows most of what was asked.
 
-    A model that has learned to plan first writes what stands where, and draws by that; the answer shows each picture's plan, which
-    can be changed and given back with --plan.
+    A model that draws by plans takes one with --plan, or has it written with --plan auto; the answer shows each picture's plan,
+    which can be changed and given back.
     """
     start = time.perf_counter()
     seed = ready(out, n, seed)

@@ -25,7 +25,7 @@ def describe(
     tokens = write([opening, Picture(digits=codes, role=Role.SOURCE)], vocabulary)
     length = tokens.ids.shape[1]
     cache = model.new_cache(1, length + longest, dtype)
-    hidden, _ = model.hidden(tokens, causal_mask(tokens.valid), dtype, cache)
+    hidden, _ = model.hidden(tokens, causal_mask(tokens), dtype, cache)
     place, words = float(tokens.lies[0, -1, 0]), []
     for number in range(longest):
         word = int(model.text_logits(hidden[:, -1]).argmax())

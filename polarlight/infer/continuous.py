@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
-from ..models.image_grammar import Role, Tokens, blank, frame
+from ..models.image_ar import for_whom
+from ..models.image_grammar import EVERYBODYS, PROMPTS, Role, Tokens, blank, frame
 from ..nn.attention import LayerCache
 from .packed import DENSE_UP_TO, PackedImageAR
 from .sampling import Job, Sampling, sample_digits
@@ -62,6 +63,10 @@ class Drawing:
         """The sequences with and without the prompt, up to the token that asks for the first position to draw."""
         behind = len(self.job.order) - 1 - self.job.kept
         return [side.columns(slice(0, side.ids.shape[1] - behind)) for side in (self.job.conditional, self.job.free)]
+
+    def sees(self) -> Int64[Tensor, "sides n"]:
+        """Whose words are seen by who asks for each position, in drawing order, with and without the prompt."""
+        return torch.cat([side.sees[:, -len(self.job.order) :] for side in (self.job.conditional, self.job.free)])
 
     def next_noise(self) -> Float[Tensor, "size g"]:
         """Noise of the next group."""
@@ -115,8 +120,10 @@ class RunningBatch:
         self.cache = [
             RowsCache(sides * slots, config.heads, BLOCK, config.head_dim, model.dtype) for _ in range(config.layers)
         ]
-        # by slot; place and digits speak of order numbers, not positions
+        # by slot; place, sees and digits speak of order numbers, not positions
         self.place = torch.zeros(slots, positions, 4)
+        self.sees = torch.full((slots, sides, positions), PROMPTS)
+        self.whose = torch.full((slots, sides, BLOCK), EVERYBODYS)  # by column of the cache
         self.digits = torch.zeros(slots, positions, config.digits, dtype=torch.uint8)
         self.offset = torch.zeros(slots, sides, 2)  # where the picture's frame lies in rotary positions
         self.end = torch.zeros(slots, sides, dtype=torch.long)  # columns of the cache in use
@@ -152,6 +159,7 @@ class RunningBatch:
         for slot, drawing in enumerate(drawings, here.start):
             job = drawing.job
             self.place[slot, : len(job.order)] = frame(job.rows, job.columns)[job.order]
+            self.sees[slot, :, : len(job.order)] = drawing.sees()[: self.sides]
             self.digits[slot, : len(job.order)] = drawing.ordered
         sequences = [side for drawing in drawings for side in drawing.opening()[: self.sides]]
         fed = torch.tensor([sequence.ids.shape[1] for sequence in sequences]).view(-1, self.sides)
@@ -163,6 +171,9 @@ class RunningBatch:
         query, asked = (number >= 0)[..., None], self._places(here, (done + 1 + number).clamp(min=0))
         tokens.asked = torch.where(query, asked, tokens.asked)
         tokens.asks = torch.where(query, asked[..., :2] + self._offsets(here), tokens.asks)
+        tokens.sees = torch.where(query[..., 0], self._seen(here, (done + 1 + number).clamp(min=0)), tokens.sees)
+        tokens.whose = torch.where(query[..., 0], EVERYBODYS, tokens.whose)
+        self.whose[here] = EVERYBODYS
         self._pass(here, tokens, fed)
 
     @torch.inference_mode()
@@ -186,7 +197,7 @@ class RunningBatch:
         self.drawings.pop()
         if slot != last:
             caches = [tensor.unflatten(0, (-1, self.sides)) for each in self.cache for tensor in (each.key, each.value)]
-            for tensor in (*caches, self.place, self.digits, self.offset, self.end):
+            for tensor in (*caches, self.place, self.sees, self.whose, self.digits, self.offset, self.end):
                 tensor[slot] = tensor[last]
         if not self.drawings and self.capacity > USUAL:
             self._resize(BLOCK)
@@ -201,6 +212,7 @@ class RunningBatch:
         tokens.is_cell[:], tokens.role[:] = True, int(Role.TARGET)
         tokens.digits = self.digits[self._slots(here), own]
         tokens.own, tokens.asked = self._places(here, own), self._places(here, asked)
+        tokens.sees = self._seen(here, asked)
         offset = self._offsets(here)
         tokens.lies, tokens.asks = tokens.own[..., :2] + offset, tokens.asked[..., :2] + offset
         return tokens
@@ -216,6 +228,11 @@ class RunningBatch:
         """Places of order numbers; a number past the end (padding) takes the last there is."""
         return self.place[self._slots(here), number.clamp(max=self.place.shape[1] - 1)]
 
+    def _seen(self, here: slice, number: Int64[Tensor, "b s"]) -> Int64[Tensor, "b s"]:
+        """`Tokens.sees` of who asks for order numbers."""
+        rows = self.sees[here].flatten(0, 1)
+        return rows.gather(1, number.clamp(max=rows.shape[1] - 1))
+
     def _pass(self, here: slice, tokens: Tokens, fed: Int64[Tensor, "n sides"]) -> None:
         """One forward pass of the pictures `here`, and the digits of each one's next group."""
         start, length = self.end[here].flatten()[:, None], tokens.ids.shape[1]
@@ -227,7 +244,9 @@ class RunningBatch:
         places = (torch.arange(rows.start, rows.stop)[:, None] * self.capacity + columns).flatten()
         for layer in self.cache:
             layer.aim(rows, places, width)
-        mask = enough(visible(start, fed.flatten()[:, None], length, width), FEWEST[self.model.dtype])
+        self.whose[here].flatten(0, 1).scatter_(1, columns, tokens.whose)
+        words = for_whom(tokens.sees, self.whose[here].flatten(0, 1)[:, :width])[:, None]
+        mask = enough(visible(start, fed.flatten()[:, None], length, width) & words, FEWEST[self.model.dtype])
         hidden, _ = self.model.hidden(tokens, mask, self.model.dtype, self.cache)
         self._draw(here, hidden.unflatten(0, (-1, self.sides)), (fed - 1).tolist())
         self.end[here] += fed
@@ -266,6 +285,9 @@ class RunningBatch:
         self.capacity = -(-columns // BLOCK) * BLOCK
         for layer in self.cache:
             layer.resize(self.capacity)
+        old, self.whose = self.whose, torch.full((*self.whose.shape[:2], self.capacity), EVERYBODYS)
+        kept = min(self.capacity, old.shape[2])
+        self.whose[..., :kept] = old[..., :kept]
 
 
 def begin_together(sequences: Sequence[Tokens], length: int) -> Tokens:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from ..models.image_grammar import Layout, Picture, Text, Tokens, write
+from ..models.image_grammar import Picture, Text, Tokens, region_words, write
 from ..ops.streams import uniform
 from ..text.plan import Plan
 from ..text.vocabulary import Vocabulary
@@ -59,20 +59,24 @@ def new_job(
     rows, columns, digits = target.digits.shape
     assert target.order is not None, "the last picture is the one to draw"
 
-    layout = [] if plan is None else [Layout(plan=plan, rows=rows, columns=columns)]
-
-    def sequence(text: str, layout: Sequence[Layout] = ()) -> Tokens:
-        return write([Text(ids=[v["<bos>"], v[f"<{task}>"], *v.encode(text)]), *pictures[:-1], *layout, target], v)
+    def sequence(text: str, target: Picture) -> Tokens:
+        return write([Text(ids=[v["<bos>"], v[f"<{task}>"], *v.encode(text)]), *pictures[:-1], target], v)
 
     return Job(
-        conditional=sequence(words[0], layout),
-        free=sequence(words[1]),
+        conditional=sequence(words[0] if plan is None else told(words[0], plan), replace(target, plan=plan)),
+        free=sequence(words[1], target),
         order=target.order,
         kept=target.kept,
         noise=uniform((rows * columns, digits), seed, "draw"),
         rows=rows,
         columns=columns,
     )
+
+
+def told(prompt: str, plan: Plan) -> str:
+    """The prompt with the things of the plan that it does not name: what nobody speaks of outside the regions gets no room."""
+    said = zip(plan.objects, region_words(plan), strict=False)
+    return ", ".join([prompt, *(words for thing, words in said if thing.name not in prompt.lower())])
 
 
 def request_settings(request: Request, words: str, unwanted: str) -> dict[str, Any]:

@@ -46,7 +46,8 @@ MODES = {
 @dataclass(frozen=True, kw_only=True)
 class ImageRequest:
     """A picture to draw. size: 128 or 256 (the family, see GRIDS); mode: one of MODES; negative_prompt: what to keep away from;
-    plan: what stands where, as `text.plan` reads it; None leaves that to the model, and the empty one to the drawing itself;
+    plan: what stands where, as `text.plan` reads it, or "auto" to have it written first; None leaves that to the model, and the
+    empty one to the drawing itself;
     candidates: 1..MOST_CANDIDATES, of which the one that fits the prompt best is kept; None for the mode's own number."""
 
     prompt: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ..models.image_grammar import Role, pack, unpack
 from ..models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
 from ..models.weights import load_into, read_card
 from ..ops.orders import group_sizes, kept_first
-from ..text.plan import Plan, format_plan, parse_plan
+from ..text.plan import AUTO, Plan, format_plan, given, parse_plan
 from ..text.prompts import check_prompt
 from ..text.vocabulary import Vocabulary
 from .choosing import Chooser
@@ -48,7 +49,7 @@ from .image_requests import (
     touched,
 )
 from .packed import PackedImageAR
-from .planning import Ask, write_plans
+from .planning import Ask, find_planner, write_plans
 
 __all__ = [
     "CELL",
@@ -71,6 +72,7 @@ __all__ = [
 SHIPPED = PACKAGE / "weights"
 AT_ONCE = 128  # pictures under way at most; more fill the memory and are no faster
 SOURCE_SHARE = 0.5  # of the side that sees the picture, in a variation without words: at 1 it copies, at 0 shapes melt
+NO_PLANNER = UserError("This model writes no plans.", fix="Write the plan yourself, or leave it out.")
 OnPass = Callable[[int, int, Callable[[], list[np.ndarray]]], None]
 
 
@@ -97,9 +99,10 @@ class ImageGenerator:
         card: dict[str, Any],
         dtype: torch.dtype,
         chooser: Chooser | None = None,
+        folder: Path | None = None,
     ) -> None:
-        """chooser: without one a request has no candidates but its first."""
-        self.chooser = chooser
+        """chooser: without one a request has no candidates but its first; folder: where a planner may lie."""
+        self.chooser, self.folder = chooser, folder
         self.tokenizer, self.model, self.card, self.dtype = tokenizer.eval(), model.eval(), card, dtype
         self.vocabulary = Vocabulary.shipped()
         for name, parameter in [*tokenizer.named_parameters(), *model.named_parameters()]:
@@ -135,7 +138,20 @@ class ImageGenerator:
         load_into(tokenizer, tokenizer_path)
         load_into(model, model_path)
         chooser = Chooser.find(folder, tokenizer_card["hash"])
-        return cls(tokenizer, model, card, dtype or fast_dtype(), chooser)
+        return cls(tokenizer, model, card, dtype or fast_dtype(), chooser, folder)
+
+    @cached_property
+    def planner(self) -> PackedImageAR | None:
+        """Who writes plans: the model itself if it has learned to, else the planner beside it; None where there is neither.
+
+        Raises:
+            UserError: the planner's file is damaged.
+        """
+        if "plan" in self.card["tasks"]:
+            return self.decoder
+        if self.folder is None or "layout" not in self.card["tasks"]:
+            return None
+        return find_planner(self.folder, self.vocabulary, self.dtype)
 
     def draw(self, requests: Sequence[ImageRequest], on_pass: OnPass | None = None) -> list[Picture]:
         """Draw pictures, those of one shape and mode as one batch. A picture depends on its own request alone, bit for bit.
@@ -181,24 +197,46 @@ class ImageGenerator:
         return [describe(self.decoder, self.vocabulary, code, self.dtype, longest) for code in codes]
 
     def plan(self, requests: Sequence[Request]) -> list[Request]:
-        """The requests with a plan in each that is to be drawn and has none, if the model plans. A plan depends on the prompt, the
-        shape and the seed alone; where the model finds none, the picture is drawn without and says so."""
+        """The requests with a plan in each that asks for one to be written, or leaves it to a model that has learned to. A plan
+        depends on the prompt, the shape and the seed alone; where none is found, the picture is drawn without and says so.
+
+        Raises:
+            UserError: a plan is to be written, and nobody here writes any.
+        """
         open_ones = [
             number
             for number, request in enumerate(requests)
-            if isinstance(request, ImageRequest) and request.plan is None and request.aspect in GRIDS
+            if isinstance(request, ImageRequest) and request.aspect in GRIDS and self._is_open(request.plan)
         ]
         planned = list(requests)
-        if "plan" not in self.card["tasks"] or not open_ones:
+        if not open_ones:
             return planned
+        if self.planner is None:
+            raise NO_PLANNER
         asks = [
             Ask(prompt=one.prompt, rows=GRIDS[one.aspect][0], columns=GRIDS[one.aspect][1], seed=one.seed)
             for one in (requests[number] for number in open_ones)
             if isinstance(one, ImageRequest)
         ]
-        for number, plan in zip(open_ones, write_plans(self.decoder, self.vocabulary, asks), strict=True):
+        lexicon = self.chooser.lexicon if self.chooser else None
+        plans = write_plans(self.planner, self.vocabulary, asks, lexicon)
+        for number, plan in zip(open_ones, plans, strict=True):
             planned[number] = replace(planned[number], plan="" if plan is None else format_plan(plan))
         return planned
+
+    def _is_open(self, plan: str | None) -> bool:
+        """Whether a plan is still to be written."""
+        return "plan" in self.card["tasks"] if plan is None else plan.strip() == AUTO
+
+    def check_plan(self, plan: str) -> None:
+        """Whether a request's plan can be drawn by.
+
+        Raises:
+            UserError: it cannot be read, or is to be written and nobody here writes any.
+        """
+        if self._is_open(plan) and self.planner is None:
+            raise NO_PLANNER
+        parse_plan(given(plan))
 
     def prepare(self, request: Request) -> Prepared:
         """Everything that a request needs before its first pass.

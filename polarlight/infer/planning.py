@@ -1,30 +1,38 @@
 """Plans from prompts: before it draws, the model writes what stands where.
 
-Rows are decoded together under the rules of `continuous`, so a plan does not depend on its company, bit for bit. What may follow
-is limited to what `text.plan_tokens` can read back; texts that the prompt quotes are written letter by letter, each at least once.
+It writes several, and the one is taken that misses least of what the prompt claims by the dictionary: a plan costs a hundredth of
+a picture, and whether it says what was asked is a matter of reading. Rows are decoded together under the rules of `continuous`,
+so a plan does not depend on its company, bit for bit. What may follow is limited to what `text.plan_tokens` can read back; texts
+that the prompt quotes are written letter by letter, each at least once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ..base.errors import UserError
+from ..models.image_ar import ImageAR, ImageARConfig
 from ..models.image_grammar import Text, Tokens, blank, plan_opening, write
+from ..models.weights import load_into, read_card
 from ..ops.sampling import draw
 from ..ops.streams import uniform
-from ..text.plan import Plan, format_plan
+from ..text.claims import Lexicon, misses
+from ..text.plan import Plan, area, format_plan
 from ..text.plan_tokens import allowed_next, decode_plan
 from ..text.vocabulary import Vocabulary, quoted_texts
 from .continuous import BLOCK, FEWEST, WIDTH, RowsCache, begin_together, enough, visible
 from .packed import DENSE_UP_TO, PackedImageAR
 
+NAME = "planner.safetensors"
 LONGEST = 192  # tokens of a plan
+PLANS = 16  # to choose from
 TEMPERATURE, TOP_P = 0.7, 0.95
 
 
@@ -38,14 +46,38 @@ class Ask:
     seed: int
 
 
+def find_planner(folder: Path, vocabulary: Vocabulary, dtype: torch.dtype) -> PackedImageAR | None:
+    """The planner in a folder; None where there is none, or one for another vocabulary.
+
+    Raises:
+        UserError: there is one, and it is damaged.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return None
+    config = read_card(path).get("config", {})
+    if config.get("vocabulary") != len(vocabulary):
+        return None
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model = ImageAR(ImageARConfig(**{**config, "levels": tuple(config["levels"])}))
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"The card beside {path} does not describe a planner of this version: {error}",
+            fix="Use the release that it came with, or train it again.",
+        ) from error
+    load_into(model, path)
+    return PackedImageAR(model.eval().requires_grad_(False), dtype)
+
+
 class _Row:
     """One plan under way."""
 
-    def __init__(self, ask: Ask, v: Vocabulary) -> None:
+    def __init__(self, ask: Ask, number: int, v: Vocabulary) -> None:
         self.v, self.ids = v, list[int]()
         self.opening = write([Text(ids=plan_opening(v, ask.prompt, ask.rows, ask.columns))], v)
         self.texts = [v.spell(text) for text in quoted_texts(ask.prompt)]
-        self.noise = uniform((LONGEST,), ask.seed, "plan")
+        self.noise = uniform((LONGEST,), ask.seed, "plan", number)
         self.done = False
 
     def allowed(self) -> Bool[Tensor, " v"]:
@@ -83,14 +115,39 @@ def among(allowed: tuple[int, ...], count: int) -> Bool[Tensor, " v"]:
 
 
 @torch.inference_mode()
-def write_plans(model: PackedImageAR, v: Vocabulary, asks: Sequence[Ask]) -> list[Plan | None]:
-    """A plan for each; None where none could be finished within LONGEST tokens."""
-    rows = [_Row(ask, v) for ask in asks]
+def write_plans(
+    model: PackedImageAR, v: Vocabulary, asks: Sequence[Ask], lexicon: Lexicon | None = None
+) -> list[Plan | None]:
+    """A plan for each, with a lexicon the best of PLANS; None where none could be finished within LONGEST tokens."""
+    tries = PLANS if lexicon else 1
+    rows = [_Row(ask, number, v) for ask in asks for number in range(tries)]
     longest = max((row.opening.ids.shape[1] for row in rows), default=1)
     together = max(1, DENSE_UP_TO // longest)
     for start in range(0, len(rows), together):
         _write_together(model, rows[start : start + together])
-    return [row.plan() for row in rows]
+    plans = [row.plan() for row in rows]
+    return [best(ask.prompt, plans[n * tries : (n + 1) * tries], lexicon) for n, ask in enumerate(asks)]
+
+
+def best(prompt: str, plans: Sequence[Plan | None], lexicon: Lexicon | None) -> Plan | None:
+    """Of those that miss least the one whose smallest thing or text is largest, for small ones are drawn worst."""
+    finished = [asked_for(prompt, plan) for plan in plans if plan is not None]
+    if not finished or lexicon is None:
+        return finished[0] if finished else None
+    return min(finished, key=lambda plan: (misses(prompt, plan, lexicon), -smallest(plan)))
+
+
+def asked_for(prompt: str, plan: Plan) -> Plan:
+    """The plan without the texts that the prompt does not quote: what is written is for the user to say."""
+    quoted = quoted_texts(prompt)
+    return replace(plan, texts=tuple(text for text in plan.texts if " ".join(text.text.split()) in quoted))
+
+
+def smallest(plan: Plan) -> float:
+    """The smallest share of the picture that a thing or a letter of the plan takes."""
+    areas = [area(thing.box) for thing in plan.objects]
+    areas += [area(text.box) / max(1, len(text.text)) for text in plan.texts]
+    return min(areas, default=0.0)
 
 
 def _write_together(model: PackedImageAR, rows: list[_Row]) -> None:

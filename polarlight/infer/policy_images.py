@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..media.sealing import SealedPicture
-from ..text.plan import parse_plan
+from ..text.plan import given, parse_plan
 from ..text.prompts import check_prompt
 from .engine import spend
 from .policy import Gate, Verdict
@@ -79,7 +79,7 @@ class GatedGenerator:
         permits = [self._gate.check(self._request(each, files, subject_consent)) for each in tasks]
         if task.task != "upscale":
             check_prompt(task.prompt)  # a mistake need not wait for the model
-        parse_plan(task.plan or "")
+        parse_plan(given(task.plan))
         generator = self._load()
         for permit, each in zip(permits, tasks, strict=True):
             spend(TaskPermit(permit=permit, task=each), each)

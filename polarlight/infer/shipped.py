@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from ..text.plan import parse_plan
 from ..text.prompts import LONGEST_PROMPT, check_prompt
 from .continuous import Drawing, RunningBatch
 from .engine import Cancelled, Done, ImageResult, ImageTask, ModelInfo, Preview, Task, Ticket
@@ -109,7 +108,7 @@ class ShippedEngine(WorkerEngine):
         if task.negative_prompt:
             check_prompt(task.negative_prompt)
         if isinstance(task, ImageTask) and task.plan:
-            parse_plan(task.plan)
+            self.generator.check_plan(task.plan)
 
     def _new_batch(self) -> RunningBatch:
         return RunningBatch(self.generator.decoder, self._together, POSITIONS)

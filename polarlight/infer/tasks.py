@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from ..base.errors import UserError
-from ..text.plan import parse_plan, plan_words
+from ..text.plan import given, parse_plan, plan_words
 from .sizes import NativeSize, nearest_size, upscaled_size
 
 CAN = {
@@ -33,10 +33,10 @@ class ImageTask:
 
     size: "auto", an aspect ("16:9") or pixels ("1024x768"); resolution: one of the model's, None for its largest; mode: one of the
     model's, None for its first. pictures: uint8 [h, w, 3], what is edited, varied or upscaled; mask: bool like the first picture,
-    True where it may change. plan: what stands where, as `text.plan` reads it; without one the model may make its own.
-    candidates: drawings of which the one that fits the prompt best is kept, None for the mode's own number. factor: 2 or 4, how
-    many times as high and wide an upscaled picture becomes, whose prompt only says what it is known to show. previews: at most this
-    many pictures on the way.
+    True where it may change. plan: what stands where, as `text.plan` reads it, or "auto" to have it written; without one the model
+    may make its own. candidates: drawings of which the one that fits the prompt best is kept, None for the mode's own number.
+    factor: 2 or 4, how many times as high and wide an upscaled picture becomes, whose prompt only says what it is known to show.
+    previews: at most this many pictures on the way.
     """
 
     prompt: str
@@ -60,9 +60,9 @@ class ImageTask:
         Raises:
             UserError: the plan cannot be read.
         """
-        if not self.plan:
+        if not given(self.plan):
             return self.prompt
-        return "\n".join((self.prompt, *plan_words(parse_plan(self.plan))))
+        return "\n".join((self.prompt, *plan_words(parse_plan(given(self.plan)))))
 
     @property
     def gate_task(self) -> str:

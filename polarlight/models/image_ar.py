@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor, nn
 
 from ..nn.attention import LayerCache, Rotation, SelfAttention
@@ -21,7 +21,7 @@ from ..nn.moe import DenseMLP, MoE
 from ..ops.fsq import digit_values
 from ..ops.rope import rope_table
 from .cost import Cost
-from .image_grammar import IGNORE, Role, Tokens
+from .image_grammar import EVERYBODYS, IGNORE, Role, Tokens
 
 FOURIER = 6  # octaves of the cell-place features
 
@@ -163,8 +163,7 @@ class ImageAR(nn.Module):
         """Sum of what a token is, what it holds, where it lies and what it asks for."""
         words = self.tokens(tokens.ids).to(dtype) * self.config.width**0.5
         values = digit_values(tokens.digits, self.config.position_levels).to(dtype) * 1.7  # about unit variance
-        is_layout = tokens.is_layout[..., None]
-        lies, asks = is_layout | tokens.is_cell[..., None], is_layout | tokens.asked.any(-1, keepdim=True)
+        lies, asks = tokens.is_cell[..., None], tokens.asked.any(-1, keepdim=True)
         features = torch.cat((fourier(tokens.own, lies), fourier(tokens.asked, asks)), -1)
         x = torch.where(tokens.is_cell[..., None], self.codes(values), words)
         return x + self.place(features.to(dtype)) + self.roles(tokens.role).to(dtype)
@@ -238,19 +237,24 @@ def fourier(place: Float[Tensor, "b s 4"], present: Bool[Tensor, "b s 1"]) -> Fl
     return torch.cat((features, torch.ones_like(features[..., :1])), -1) * present
 
 
-def causal_mask(valid: Bool[Tensor, "b s"]) -> Bool[Tensor, "b 1 s s"]:
-    """Each token sees itself and the valid tokens before it."""
-    length = valid.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=valid.device).tril()
-    itself = torch.eye(length, dtype=torch.bool, device=valid.device)
-    return ((causal & valid[:, None]) | itself)[:, None]
+def causal_mask(tokens: Tokens) -> Bool[Tensor, "b 1 s s"]:
+    """Each token sees itself and the valid tokens before it, of words only everybody's and those for it."""
+    length = tokens.valid.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=tokens.valid.device).tril()
+    itself = torch.eye(length, dtype=torch.bool, device=tokens.valid.device)
+    return ((causal & tokens.valid[:, None] & for_whom(tokens.sees, tokens.whose)) | itself)[:, None]
+
+
+def for_whom(sees: Int64[Tensor, "b s"], whose: Int64[Tensor, "b n"]) -> Bool[Tensor, "b s n"]:
+    """Whether tokens with such `Tokens.sees` see words with such `Tokens.whose`."""
+    return (whose == EVERYBODYS)[:, None] | (sees[..., None] == whose[:, None])
 
 
 def image_loss(
     model: ImageAR, tokens: Tokens, dtype: torch.dtype, text_weight: float = 0.5, balance: float = 1e-4, z: float = 1e-3
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
     """Mean cross-entropy a digit of asked cells (weighted) + text_weight x mean of learned text tokens + router terms."""
-    hidden, routing = model.hidden(tokens, causal_mask(tokens.valid), dtype)
+    hidden, routing = model.hidden(tokens, causal_mask(tokens), dtype)
     metrics: dict[str, Tensor] = {}
     loss = balance * routing[0] + z * routing[1]
     asked = tokens.cell_weight > 0

@@ -1,10 +1,10 @@
 """The image model's language: how text and pictures line up in one sequence.
 
-    <bos><draw|caption|edit|reference|control> text [layout] [<h:8><w:8><img> cells </img>]* <h:8><w:8><img> cells
+    <bos><draw|caption|edit|reference|control> text [regions] [<h:8><w:8><img> cells </img>]* <h:8><w:8><img> cells
     <bos><plan> text <h:8><w:8><plan> plan </plan>
 
-A plan is written as text, and then drawn from as a layout: the words and letters of its items, each lying at its place in the
-picture to draw, so that what belongs in a cell lies beside it in rotary positions and spelling is copying what is near.
+A plan is written as text, and then drawn by: each of its things is a region with words of its own, "a red cat", that lie where
+the text lies. Who asks for a position inside sees those instead of the text and all other words (regional attention).
 
 Context pictures run row by row and carry no loss. The drawn picture comes last, in any order: the token of a drawn position
 carries its code and lies in its own place, and asks for the next position of the order (double position encoding, as in
@@ -23,12 +23,16 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from ..ops.orders import grid
-from ..text.plan import Box, Plan, letters
+from ..text.plan import Plan, PlanObject
 from ..text.vocabulary import Vocabulary
 
+HEAD = 2  # tokens before a text: <bos> and the task
 OPENING = 3  # tokens before a picture's cells: its height, its width, <img>
 GAP = 8.0  # RoPE distance between the text's end and a picture's centre line, in positions
 IGNORE = -100
+EVERYBODYS, PROMPTS, FIRST_REGION = 0, 1, 2  # whose words a token is one of
+REGIONS = 14  # of a plan at most; what is more is left to the text
+MARGIN = 0.25  # positions around a thing's box that are of its region
 
 
 class Role(IntEnum):
@@ -41,7 +45,7 @@ class Role(IntEnum):
     EDGES = 4
     DEPTH = 5
     MASK = 6
-    LAYOUT = 7
+    UNUSED = 7  # of earlier weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,29 +58,22 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """Packed codes of a picture: digits [rows, columns, g]. A context picture, or with `order` the one to draw."""
+    """Packed codes of a picture: digits [rows, columns, g]. A context picture, or with `order` the one to draw, by `plan` if there
+    is one."""
 
     digits: UInt8[Tensor, "rows columns g"]
     role: Role = Role.TARGET
     order: Int64[Tensor, " n"] | None = None
     kept: int = 0
     weight: Float[Tensor, "rows columns"] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """The plan of the picture to draw; stands before that picture and moves nothing after it."""
-
-    plan: Plan
-    rows: int
-    columns: int
+    plan: Plan | None = None
 
 
 @dataclass(kw_only=True)
 class Tokens:
     """A batch of sequences, left-padded. own/asked: (row, column, row share, column share) of the token's own cell and of the
-    one it asks for, centred; lies/asks: the RoPE positions of the two. A word of a layout has the centre and the far corner of
-    its box there."""
+    one it asks for, centred; lies/asks: the RoPE positions of the two; whose: whom a token's words are for (EVERYBODYS, PROMPTS, a
+    region's number), sees: whose words it sees beside everybody's."""
 
     valid: Bool[Tensor, "b s"]
     ids: Int64[Tensor, "b s"]  # text token, 0 where the token is a cell
@@ -87,14 +84,11 @@ class Tokens:
     asked: Float[Tensor, "b s 4"]
     lies: Float[Tensor, "b s 2"]
     asks: Float[Tensor, "b s 2"]
+    whose: Int64[Tensor, "b s"]
+    sees: Int64[Tensor, "b s"]
     text_target: Int64[Tensor, "b s"]  # IGNORE where there is none
     cell_target: UInt8[Tensor, "b s g"]
     cell_weight: Float[Tensor, "b s"]  # 0 where there is no target
-
-    @property
-    def is_layout(self) -> Bool[Tensor, "b s"]:
-        """Which tokens are words of a layout."""
-        return (self.role == Role.LAYOUT) & ~self.is_cell
 
     def rows(self, index: slice) -> Tokens:
         """Some rows of the batch."""
@@ -117,6 +111,8 @@ def blank(batch: int, length: int, digits: int) -> Tokens:
         asked=torch.zeros(batch, length, 4),
         lies=torch.zeros(batch, length, 2),
         asks=torch.zeros(batch, length, 2),
+        whose=torch.full((batch, length), EVERYBODYS),
+        sees=torch.full((batch, length), PROMPTS),
         text_target=torch.full((batch, length), IGNORE),
         cell_target=torch.zeros(batch, length, digits, dtype=torch.uint8),
         cell_weight=torch.zeros(batch, length),
@@ -129,9 +125,9 @@ def frame(rows: int, columns: int) -> Float[Tensor, "n 4"]:
     return torch.cat((centred, centred / torch.tensor([rows, columns])), -1)
 
 
-def write(segments: Sequence[Text | Layout | Picture], vocabulary: Vocabulary, digits: int = 0) -> Tokens:
-    """One sequence [1, s] of segments; the drawn picture, if any, must be the last. digits: of a position, where there is no
-    picture to tell."""
+def write(segments: Sequence[Text | Picture], vocabulary: Vocabulary, digits: int = 0) -> Tokens:
+    """One sequence [1, s] of segments; the drawn picture, if any, must be the last, and where it has a plan the first segment is
+    the text behind <bos> and the task. digits: of a position, where there is no picture to tell."""
     digits = next((s.digits.shape[-1] for s in segments if isinstance(s, Picture)), digits)
     parts: list[Tokens] = []
     cursor = 0.0
@@ -144,10 +140,10 @@ def write(segments: Sequence[Text | Layout | Picture], vocabulary: Vocabulary, d
             parts.append(part)
             cursor += len(segment.ids)
             continue
-        if isinstance(segment, Layout):
-            parts.append(_layout(segment, cursor + OPENING + GAP, digits, vocabulary))
-            continue
         rows, columns = segment.digits.shape[:2]
+        if segment.plan is not None:
+            parts[0].whose[:, HEAD:] = PROMPTS
+            parts += _regions(segment.plan, digits, vocabulary)
         opening = [vocabulary[f"<h:{rows}>"], vocabulary[f"<w:{columns}>"], vocabulary["<img>"]]
         parts.append(_text(opening, cursor, digits))
         cursor += len(opening) + GAP
@@ -175,39 +171,45 @@ def plan_opening(v: Vocabulary, words: str, rows: int, columns: int) -> list[int
     return [v["<bos>"], v["<plan>"], *v.encode(words), v[f"<h:{rows}>"], v[f"<w:{columns}>"], v["<plan>"]]
 
 
-def layout_words(plan: Plan, vocabulary: Vocabulary) -> list[tuple[int, Box]]:
-    """Tokens of a layout, each with its box: an object's or a text's colour, material and name at the whole box, then every
-    letter of a text at its own."""
-    words: list[tuple[int, Box]] = []
-    for thing in plan.objects:
-        said = " ".join(word for word in (thing.colour, thing.material, thing.name) if word)
-        words += [(token, thing.box) for token in vocabulary.encode(said)]
-    for text in plan.texts:
-        said = " ".join(word for word in (text.colour, text.kind) if word)
-        words += [(token, text.box) for token in vocabulary.encode(said)]
-        for letter, box in letters(text):
-            words += [(token, box) for token in vocabulary.spell(letter) if letter != " "]
-    return words
+def region_words(plan: Plan) -> list[str]:
+    """What is said of each region of a plan: "a red glass bottle with 'TEA' on the label"."""
+    return [_said(thing, plan) for thing in plan.objects[:REGIONS]]
 
 
-def layout_places(boxes: Float[Tensor, "n 4"], rows: int, columns: int) -> tuple[Tensor, Tensor]:
-    """(own, asked) of words with such boxes x0 y0 x1 y1: [n, 4] each, centre and far corner."""
-    corners = boxes.view(-1, 2, 2).flip(-1) - 0.5  # (row, column) shares of the first and the last corner
-    shares = torch.stack((corners.mean(1), corners[:, 1]))
-    own, asked = torch.cat((shares * torch.tensor([rows, columns], device=boxes.device), shares), -1)
-    return own, asked
+def _said(thing: PlanObject, plan: Plan) -> str:
+    words = " ".join(word for word in (thing.colour, thing.material, thing.name) if word)
+    x0, y0, x1, y1 = thing.box
+    borne = [
+        f" with '{' '.join(text.text.split())}' on the {text.kind}"
+        for text in plan.texts
+        if x0 <= (text.box[0] + text.box[2]) / 2 <= x1 and y0 <= (text.box[1] + text.box[3]) / 2 <= y1
+    ]
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}{''.join(borne)}"
 
 
-def _layout(layout: Layout, cursor: float, digits: int, vocabulary: Vocabulary) -> Tokens:
-    words = layout_words(layout.plan, vocabulary)
-    part = blank(1, len(words), digits)
-    part.ids[0] = torch.tensor([token for token, _ in words], dtype=torch.long)
-    part.role[:] = int(Role.LAYOUT)
-    boxes = torch.tensor([box for _, box in words]).view(-1, 4)
-    part.own[0], part.asked[0] = layout_places(boxes, layout.rows, layout.columns)
-    part.lies = part.own[..., :2] + cursor
-    part.asks = part.lies.clone()
-    return part
+def region_map(plan: Plan, rows: int, columns: int) -> Int64[Tensor, " n"]:
+    """Whose words are seen by who asks for each position: of the regions there that of the smallest thing, else the prompt's."""
+    seen = torch.full((rows * columns,), PROMPTS)
+    size = torch.tensor([rows, columns])
+    places = grid(rows, columns) + 0.5
+    boxes = torch.tensor([thing.box for thing in plan.objects[:REGIONS]]).view(-1, 2, 2).flip(-1) * size
+    for number in (boxes[:, 1] - boxes[:, 0]).prod(-1).argsort(descending=True, stable=True).tolist():
+        first, last = boxes[number]
+        inside = ((places > first - MARGIN) & (places < last + MARGIN)).all(-1)
+        if not inside.any():
+            inside[(places - (first + last) / 2).square().sum(-1).argmin()] = True
+        seen[inside] = FIRST_REGION + number
+    return seen
+
+
+def _regions(plan: Plan, digits: int, vocabulary: Vocabulary) -> list[Tokens]:
+    """The words of a plan's things, each lying where the text lies."""
+    parts = []
+    for number, words in enumerate(region_words(plan), FIRST_REGION):
+        part = _text(vocabulary.encode(words), HEAD, digits)
+        part.whose[:], part.sees[:] = number, number
+        parts.append(part)
+    return parts
 
 
 def _context(picture: Picture, cursor: float) -> Tokens:
@@ -241,6 +243,9 @@ def _drawn(picture: Picture, cursor: float, opening: Tokens) -> Tokens:
     opening.asked[0, -1], opening.asks[0, -1] = place[0], place[0, :2] + cursor
     opening.role[0, -1] = int(picture.role)
     opening.cell_target[0, -1], opening.cell_weight[0, -1] = codes[0], weight[0]
+    if picture.plan is not None:
+        sees = region_map(picture.plan, rows, columns)[order]
+        opening.sees[0, -1], part.sees[0] = sees[0], sees[1:]
     return part
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 
@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
-from ..models.image_grammar import Layout, Picture, Role, Text, Tokens, pack, plan_opening, write
+from ..models.image_grammar import Picture, Role, Text, Tokens, pack, plan_opening, write
 from ..ops.orders import kept_first, raster, spread, wavefront
 from ..ops.streams import uniform
 from ..text.plan import snapped
 from ..text.plan_tokens import encode_plan
 from ..text.vocabulary import Vocabulary
 from ..worlds.captions import caption, plan_of
-from ..worlds.scene import Scene
+from ..worlds.scene import Scene, Spec
 from .scenes import CodedGroup
 
 SPREADS = 8  # farthest-point orders of each shape: a small model has no room for all
@@ -30,10 +30,9 @@ class Mixture:
     tasks: tuple[tuple[str, float], ...] = (("draw", 0.88), ("edit", 0.12))
     tabletop: float = 0.25  # share of drawn scenes
     orders: tuple[tuple[str, float], ...] = (("raster", 0.5), ("spread", 0.33), ("wavefront", 0.02), ("hole", 0.15))
-    layout: float = 0.85  # share of drawn scenes whose plan stands before the picture
+    planned: float = 0.85  # share of drawn scenes that are drawn by their plan
     styles: tuple[tuple[str, float], ...] = (("short", 0.8), ("structured", 0.1), ("long", 0.1))
-    drop_text: float = 0.1  # of all words, the plan with them
-    drop_words: float = 0.4  # of the words beside a plan: who has both leans on the words that it knows already
+    drop_text: float = 0.1  # and the plan with it
     text_weight: float = 2.0  # of cells under text boxes
 
 
@@ -82,6 +81,15 @@ def touched_cells(box: list[float], rows: int, columns: int) -> Bool[Tensor, " n
     return (inside_rows[:, None] & inside_columns).flatten()
 
 
+def plan_sequence(
+    v: Vocabulary, spec: Spec, rows: int, columns: int, style: str, random: Random, digits: int
+) -> Tokens:
+    """A caption and the picture's size in positions, then the plan, which is learned. digits: of a position."""
+    words = plan_opening(v, caption(spec, random, style), rows, columns)
+    plan = Text(ids=[*encode_plan(plan_of(spec), v), v["</plan>"]], learn=True)
+    return write([Text(ids=words), plan], v, digits=digits)
+
+
 class Examples:
     """Turns coded scenes into sequences."""
 
@@ -95,21 +103,16 @@ class Examples:
         m, v = self.mixture, self.vocabulary
         rows, columns = digits.shape[0] // self.side, digits.shape[1] // self.side
         dropped = random.random() < m.drop_text
-        planned = not dropped and random.random() < m.layout
-        silent = dropped or (planned and random.random() < m.drop_words)
-        words = [] if silent else v.encode(caption(scene.spec, random, style))
-        segments: list[Text | Layout | Picture] = [Text(ids=[v["<bos>"], v["<draw>"], *words])]
-        if planned:
-            segments.append(Layout(plan=snapped(plan_of(scene.spec)), rows=rows, columns=columns))
+        words = [] if dropped else v.encode(caption(scene.spec, random, style))
+        plan = snapped(plan_of(scene.spec)) if not dropped and random.random() < m.planned else None
         order = draw_order(choose(random, m.orders), rows, columns, random)
-        return write([*segments, self.target(digits, text, *order)], v)
+        target = replace(self.target(digits, text, *order), plan=plan)
+        return write([Text(ids=[v["<bos>"], v["<draw>"], *words]), target], v)
 
     def plan(self, scene: Scene, digits: UInt8[Tensor, "h w d"], style: str, random: Random) -> Tokens:
         """One plan example: words and the picture's size, then the plan."""
-        v, (high, wide, d) = self.vocabulary, digits.shape
-        words = plan_opening(v, caption(scene.spec, random, style), high // self.side, wide // self.side)
-        plan = Text(ids=[*encode_plan(plan_of(scene.spec), v), v["</plan>"]], learn=True)
-        return write([Text(ids=words), plan], v, digits=self.side**2 * d)
+        rows, columns = digits.shape[0] // self.side, digits.shape[1] // self.side
+        return plan_sequence(self.vocabulary, scene.spec, rows, columns, style, random, self.side**2 * digits.shape[2])
 
     def caption(self, scene: Scene, digits: UInt8[Tensor, "h w d"], style: str, random: Random) -> Tokens:
         """One caption example: the picture, then its words."""

@@ -18,7 +18,7 @@ from ..text.vocabulary import Vocabulary
 from . import image_mini, tokenizer_mini
 from .runs import Run
 
-TASKS = ("draw", "edit", "layout", "plan")  # "layout": draws by a plan that it is given; "plan": makes its own
+TASKS = ("draw", "edit", "layout")  # "layout": draws by a plan that it is given
 
 
 def run(run: Run) -> dict:
@@ -47,7 +47,7 @@ def write_release(run: Run, state_path: Path, folder: Path) -> dict:
         "parameters": sum(p.numel() for p in model.parameters()),
         "active_parameters": sum(model.active_parameters()),
         "tokenizer": name,
-        "tasks": [*TASKS, "caption", "reference", "control"] if run.smoke else list(TASKS),
+        "tasks": [*TASKS, "plan", "caption", "reference", "control"] if run.smoke else list(TASKS),
         "sizes": [128],
         "config": asdict(model.config),
     }

@@ -21,7 +21,7 @@ from ..base.errors import UserError
 from ..base.files import PACKAGE
 from ..base.seeds import stream_random
 from ..models.image_ar import image_loss
-from ..models.image_grammar import GAP, IGNORE, OPENING, Role, Tokens, frame, layout_places
+from ..models.image_grammar import EVERYBODYS, GAP, HEAD, IGNORE, PROMPTS, Role, Tokens, frame
 from ..models.weights import load_into, made_for
 from ..ops.orders import raster, wavefront
 from ..text.vocabulary import Vocabulary
@@ -37,7 +37,6 @@ from .scene_stream import Pool, SceneStream
 BATCH = 768
 CAPACITY = {"posters": 300_000, "tabletop": 60_000, "edits": 40_000}
 SHARES = {"posters": 0.66, "tabletop": 0.22, "edits": 0.12}  # of the batches
-PLANS = 0.1  # of the batches of scenes: plans to be written
 CORES = {"posters": 0.45, "tabletop": 0.4, "edits": 0.15}  # of the workers
 SEQUENCES_SORTED = 4  # batches' worth of scenes drawn at once, of which one of like lengths is taken
 
@@ -60,18 +59,20 @@ def holes(count: int, rows: int, columns: int, random: torch.Generator) -> Tenso
 
 
 @dataclass(frozen=True, kw_only=True)
-class Laid:
-    """Layouts of a batch: tokens [b, l], their boxes [b, l, 4], how many of them count [b]."""
+class Regions:
+    """Regions of a batch of plans: their words [b, l] with whose each is (0: there is none) and where it lies [b, l], and whose
+    words each position sees [b, n]."""
 
-    ids: Tensor
-    boxes: Tensor
-    lengths: Tensor
+    words: Tensor
+    whose: Tensor
+    lies: Tensor
+    sees: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sequences:
-    """Builds a batch of like sequences at once: text, then (of an edit) the source, then the layout, then the picture to draw; or
-    text, then the plan to write."""
+    """Builds a batch of like sequences at once: text, then (of an edit) the source, then the words of regions, then the picture
+    to draw."""
 
     vocabulary: Vocabulary
     rows: int
@@ -86,10 +87,11 @@ class Sequences:
         order: Tensor,
         weight: Tensor,
         source: Tensor | None = None,
-        laid: Laid | None = None,
+        regions: Regions | None = None,
     ) -> Tokens:
         """words [b, w] with their lengths [b]; digits, source [b, n, g]; order [b, n]; weight [b, n] in drawing order."""
-        v, opening = self.vocabulary, self.opening("<img>")
+        v = self.vocabulary
+        opening = [v[f"<h:{self.rows}>"], v[f"<w:{self.columns}>"], v["<img>"]]
         parts = [self.text(words, lengths, digits.shape[-1])]
         cursor = lengths.float() + 2
         if source is not None:
@@ -99,39 +101,24 @@ class Sequences:
             cursor = cursor + GAP
             parts.append(self.fixed([v["</img>"]], cursor, digits))
             cursor = cursor + 1
-        if laid is not None:
-            parts.append(self.layout(laid, cursor + OPENING + GAP, digits.shape[-1]))
+        if regions is not None:
+            parts[0]["whose"][:] = torch.where(parts[0]["lies"][..., 0] >= HEAD, PROMPTS, EVERYBODYS)
+            parts.append(self.said(regions, digits.shape[-1]))
         parts.append(self.fixed(opening, cursor, digits))
         parts.append(self.drawn(digits, order, weight, cursor + len(opening) + GAP, parts[-1]))
+        if regions is not None:
+            sees = regions.sees.long().gather(1, order)
+            parts[-2]["sees"][:, -1], parts[-1]["sees"] = sees[:, 0], sees[:, 1:]
         return Tokens(**{name: torch.cat([p[name] for p in parts], 1) for name in parts[0]})
 
-    def plan(self, words: Tensor, lengths: Tensor, plan: Tensor, plan_lengths: Tensor, digits: int) -> Tokens:
-        """words [b, w] and the plans [b, p] to write after them, with their lengths; digits: of a position."""
-        parts = [self.text(words, lengths, digits)]
-        cursor, index = lengths.float() + 2, torch.arange(plan.shape[1], device=plan.device)
-        parts.append(self.fixed(self.opening("<plan>"), cursor, parts[0]["digits"]))
-        part = self.blank(*plan.shape, digits, plan.device)
-        part["valid"] = index < plan_lengths[:, None]
-        part["ids"] = plan * part["valid"]
-        part["lies"] = part["asks"] = (cursor[:, None] + OPENING + index)[..., None].expand(-1, -1, 2)
-        target = torch.where(part["valid"], plan, IGNORE)
-        parts[-1]["text_target"][:, -1], part["text_target"][:, :-1] = target[:, 0], target[:, 1:]
-        return Tokens(**{name: torch.cat([p[name] for p in [*parts, part]], 1) for name in part})
-
-    def opening(self, last: str) -> list[int]:
-        """The picture's size, and what comes of it."""
-        v = self.vocabulary
-        return [v[f"<h:{self.rows}>"], v[f"<w:{self.columns}>"], v[last]]
-
-    def layout(self, laid: Laid, cursor: Tensor, digits: int) -> dict[str, Tensor]:
-        """Words and letters at their places in the picture to draw, whose centre lies at `cursor`."""
-        part = self.blank(*laid.ids.shape, digits, laid.ids.device)
-        part["valid"] = torch.arange(laid.ids.shape[1], device=laid.ids.device) < laid.lengths[:, None]
-        part["ids"] = laid.ids * part["valid"]
-        part["role"][:] = int(Role.LAYOUT)
-        own, asked = layout_places(laid.boxes.flatten(0, 1), self.rows, self.columns)
-        part["own"], part["asked"] = own.view(*laid.ids.shape, 4), asked.view(*laid.ids.shape, 4)
-        part["lies"] = part["asks"] = part["own"][..., :2] + cursor[:, None, None]
+    def said(self, regions: Regions, digits: int) -> dict[str, Tensor]:
+        """The words of regions, each lying where the text lies."""
+        part = self.blank(*regions.words.shape, digits, regions.words.device)
+        part["whose"] = part["sees"] = regions.whose.long()
+        part["valid"] = regions.whose > 0
+        part["ids"] = regions.words.long()
+        lies = (regions.lies + HEAD) * part["valid"]
+        part["lies"] = part["asks"] = lies.float()[..., None].expand(-1, -1, 2)
         return part
 
     def blank(self, batch: int, length: int, digits: int, device: torch.device) -> dict[str, Tensor]:
@@ -150,6 +137,8 @@ class Sequences:
             "asked": zeros(4),
             "lies": zeros(2),
             "asks": zeros(2),
+            "whose": torch.full((batch, length), EVERYBODYS, device=device),
+            "sees": torch.full((batch, length), PROMPTS, device=device),
             "text_target": torch.full((batch, length), IGNORE, device=device),
             "cell_target": zeros(digits, dtype=torch.uint8),
             "cell_weight": zeros(),
@@ -241,32 +230,28 @@ class StreamBatches:
         def rand(*shape: int) -> Tensor:
             return torch.rand(*shape, generator=random, device=device)
 
-        writes_plans = kind != "edits" and bool(rand(1) < PLANS)
         index = (rand(size * SEQUENCES_SORTED) * pool.filled).long()
         way = (rand(len(index)) * pool.arrays["words"].shape[1]).long()
         lengths, counts = pool.arrays["lengths"][index, way].long(), torch.zeros_like(index)
-        if not writes_plans:
-            dropped = rand(len(index)) < m.drop_text
-            if kind != "edits":
-                counts = pool.arrays["layout_length"][index].long() * (rand(len(index)) < m.layout) * ~dropped
-            dropped |= (counts > 0) & (rand(len(index)) < m.drop_words)
-            lengths = torch.where(dropped, 0, lengths)
+        dropped = rand(len(index)) < m.drop_text
+        if kind != "edits":
+            counts = (pool.arrays["whose"][index] > 0).sum(1) * (rand(len(index)) < m.planned) * ~dropped
+        lengths = torch.where(dropped, 0, lengths)
         part = (lengths + counts).argsort()[int(rand(1) * SEQUENCES_SORTED) * size :][:size]
         index, way, lengths, counts = index[part], way[part], lengths[part], counts[part]
         scenes = pool.rows(index)
         rows, columns = shape_of(aspect)
-        task = "edit" if kind == "edits" else "plan" if writes_plans else "draw"
+        task = "edit" if kind == "edits" else "draw"
         build = Sequences(vocabulary=self.vocabulary, rows=rows, columns=columns, task=task)
         words = F.pad(pool.arrays["words"][index, way].long(), (0, 8))
-        if writes_plans:
-            most = eights(int(lengths.max()) + 2 + OPENING) - 2 - OPENING
-            plans = scenes["plan"][:, : eights(int(scenes["plan_length"].max()))].long()
-            return build.plan(words[:, :most], lengths, plans, scenes["plan_length"], scenes["digits"].shape[-1])
-        laid = None
+        regions = None
         rest = rows * columns + 4 + (rows * columns + 4) * (kind == "edits")  # tokens that are not words
         if kind != "edits":
             most = max(1, int(counts.max()))
-            laid = Laid(ids=scenes["layout"][:, :most].long(), boxes=scenes["boxes"][:, :most], lengths=counts)
+            by_plan = (counts > 0)[:, None]
+            whose, sees = scenes["whose"][:, :most] * by_plan, torch.where(by_plan, scenes["sees"], PROMPTS)
+            said, lies = (scenes[name][:, :most] for name in ("region_words", "lies"))
+            regions = Regions(words=said, whose=whose, lies=lies, sees=sees)
             rest += most
         words = words[:, : eights(int(lengths.max()) + rest) - rest]
         order, drawn = self.order(rows, columns, size, random, kind == "edits")
@@ -279,7 +264,7 @@ class StreamBatches:
         )  # kept positions first, in their order
         order = order.gather(1, keeps_first)
         weight = (weight * drawn).gather(1, order)
-        return build(words, lengths, scenes["digits"], order, weight, scenes.get("source_digits"), laid)
+        return build(words, lengths, scenes["digits"], order, weight, scenes.get("source_digits"), regions)
 
     def order(self, rows: int, columns: int, size: int, random: torch.Generator, edit: bool) -> tuple[Tensor, Tensor]:
         """[size, n] drawing orders of the mixture, and which positions are drawn."""

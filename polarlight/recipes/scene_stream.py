@@ -23,28 +23,27 @@ from torch import Tensor
 
 from ..base.errors import UserError
 from ..base.seeds import stream_random, stream_seed
-from ..models.image_grammar import layout_words
+from ..models.image_grammar import FIRST_REGION, region_map, region_words
 from ..models.visual_tokenizer import VisualTokenizer
-from ..text.plan import snapped
-from ..text.plan_tokens import encode_plan
+from ..text.plan import Plan, snapped
 from ..text.vocabulary import Vocabulary
 from ..worlds.captions import caption, plan_of
-from ..worlds.scene import Scene, World
+from ..worlds.scene import Scene, World, picture_size
 from .image_examples import Mixture, choose, touched_cells
 from .scenes import allows_edits, draw_edit, render_all, world_of
 
 CHUNK = 64  # scenes of one kind and aspect that travel together
 WAYS = 3  # captions of each scene
 WORDS = 72  # tokens of a caption at most; longer draws are drawn again
-LAID = 40  # words and letters of a layout at most; the few scenes that have more go without a plan
+REGION_WORDS = 40  # of all regions of a plan at most; the few scenes that have more go without one
 FIRST_SEED = 10_000_000  # below the judge's and the evaluation's seeds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
     """Arrays of CHUNK scenes. pixels [n h w 3] or, once encoded, digits [n p g]; cover [n p]: share of a position under text;
-    words [n WAYS WORDS] with their lengths; of scenes the plan [n WORDS] with its length, and as a layout its words [n LAID] with
-    their boxes [n LAID 4] and number; for edits the source, and changed [n p]."""
+    words [n WAYS WORDS] with their lengths; of scenes the words of the plan's regions [n REGION_WORDS] with whose each is (0 where
+    there is none) and where it lies, and whose words each position sees [n p]; for edits the source, and changed [n p]."""
 
     kind: str
     aspect: str
@@ -66,22 +65,18 @@ def tell(scene: Scene, vocabulary: Vocabulary, mixture: Mixture, random: Random)
     return wordings(vocabulary.encode(caption(scene.spec, random, style)) for style in styles)
 
 
-def planned(scene: Scene, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
-    """The plan of a scene, as it is written and as it is laid out; lengths of zero where it is too long."""
+def regions_of(scene: Scene, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
+    """The regions of a scene's plan; none where they have too many words."""
     plan = snapped(plan_of(scene.spec))
-    written, laid = [*encode_plan(plan, vocabulary), vocabulary["</plan>"]], layout_words(plan, vocabulary)
-    fits = len(written) <= WORDS and len(laid) <= LAID
-    arrays = {
-        "plan": np.zeros(WORDS, np.int16),
-        "plan_length": np.int16(len(written) * fits),
-        "layout": np.zeros(LAID, np.int16),
-        "boxes": np.zeros((LAID, 4), np.float32),
-        "layout_length": np.int16(len(laid) * fits),
-    }
+    said = [vocabulary.encode(words) for words in region_words(plan)]
+    fits = sum(map(len, said)) <= REGION_WORDS
+    arrays = {name: np.zeros(REGION_WORDS, np.int16) for name in ("region_words", "whose", "lies")}
+    high, wide = (side // 16 for side in picture_size(scene.spec["aspect"]))
+    arrays["sees"] = region_map(plan if fits else Plan(), high, wide).numpy().astype(np.int16)
     if fits:
-        arrays["plan"][: len(written)] = written
-        arrays["layout"][: len(laid)] = [token for token, _ in laid]
-        arrays["boxes"][: len(laid)] = [box for _, box in laid]
+        about = [(t, whose, place) for whose, ids in enumerate(said, FIRST_REGION) for place, t in enumerate(ids)]
+        for number, values in enumerate(about):
+            arrays["region_words"][number], arrays["whose"][number], arrays["lies"][number] = values
     return arrays
 
 
@@ -97,9 +92,9 @@ def scene_chunk(kind: str, world: World, aspect: str, scenes: list[Scene], mixtu
     rendered = render_all(world, [scene.spec for scene in scenes], aspect)
     told = [tell(scene, vocabulary, mixture, stream_random(scene.seed, "captions")) for scene in scenes]
     words, lengths = (np.stack(part) for part in zip(*told, strict=True))
-    plans = [planned(scene, vocabulary) for scene in scenes]
+    regions = [regions_of(scene, vocabulary) for scene in scenes]
     arrays = {"pixels": rendered.pixels.numpy(), "cover": covered(rendered.text_mask), "words": words}
-    arrays |= {"lengths": lengths} | {name: np.stack([plan[name] for plan in plans]) for name in plans[0]}
+    arrays |= {"lengths": lengths} | {name: np.stack([each[name] for each in regions]) for name in regions[0]}
     return Chunk(kind=kind, aspect=aspect, arrays=arrays)
 
 

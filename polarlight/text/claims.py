@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from .vocabulary import normalise, split_quotes
+from .plan import Box, Plan, PlanObject
+from .vocabulary import normalise, quoted_texts, split_quotes
 
 NUMBERS = {
     **{"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7},
@@ -30,6 +31,7 @@ RELATIONS = {
 LINKS = {words: kind for kind, forms in RELATIONS.items() for words in forms}
 PIECE = re.compile(r"[^\W_]+(?:['-][^\W_]+)*|[^\w\s]")
 LONGEST = 4  # words of a noun
+APART = 0.1  # of the summed sizes: middles closer than this stand neither left nor right, above nor below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,3 +131,46 @@ class Lexicon:
             count, start = NUMBERS.get(word) or int(word), start - 1
         name = self.nouns[" ".join(words[at : at + length])]
         return Thing(name=name, count=count, colour=colour, material=material), start
+
+
+def misses(prompt: str, plan: Plan, lexicon: Lexicon) -> int:
+    """How much of what a prompt claims a plan does not have, and how much it has that nobody asked for: things, each relation,
+    each text beyond those that the prompt quotes. A prompt that names no things leaves them open."""
+    claims = lexicon.read(prompt)
+    left, wrong = list(plan.objects), 0
+    found: dict[int, list[PlanObject]] = {}
+    for number, thing in sorted(
+        enumerate(claims.things), key=lambda pair: -bool(pair[1].colour) - bool(pair[1].material)
+    ):
+        found[number] = [one for one in left if fits(one, thing)][: thing.count]  # who says most of it chooses first
+        left = [one for one in left if not any(one is taken for taken in found[number])]
+        wrong += thing.count - len(found[number])
+    for relation in claims.relations:
+        first, second = found[relation.first], found[relation.second]
+        wrong += not (first and second and all(stands(a.box, relation.kind, b.box) for a in first for b in second))
+    return wrong + len(left) * bool(claims.things) + abs(len(plan.texts) - len(quoted_texts(prompt)))
+
+
+def fits(planned: PlanObject, thing: Thing) -> bool:
+    """Whether it is such a thing."""
+    return (
+        planned.name == thing.name
+        and thing.colour in (None, planned.colour)
+        and thing.material in (None, planned.material)
+    )
+
+
+def stands(a: Box, kind: str, b: Box) -> bool:
+    """Whether box `a` stands in a relation to `b`: by their middles, mostly that way; what is nearer has its foot lower."""
+    if kind in ("in front of", "behind"):
+        return a[3] != b[3] and (a[3] > b[3]) == (kind == "in front of")
+    offset = [(b[n] + b[n + 2] - a[n] - a[n + 2]) / 2 for n in (0, 1)]
+    spare = [APART * (a[n + 2] - a[n] + b[n + 2] - b[n]) for n in (0, 1)]
+    right, down = (max(abs(o) - s, 0.0) * (1 if o > 0 else -1) for o, s in zip(offset, spare, strict=True))
+    along, across = {
+        "left of": (right, down),
+        "right of": (-right, down),
+        "above": (down, right),
+        "below": (-down, right),
+    }[kind]
+    return along > abs(across)

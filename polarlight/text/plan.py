@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from ..base.errors import UserError
 
 GRID = 32
+AUTO = "auto"  # in place of a plan: have one written first
 Box = tuple[float, float, float, float]
 
 _FIX = 'Write items like: cat red @ 3 10 11 27; sign white "OPEN" @ 4 2 19 7'
@@ -95,6 +96,11 @@ def parse_plan(text: str) -> Plan:
     return Plan(objects=tuple(objects), texts=tuple(texts))
 
 
+def given(plan: str | None) -> str:
+    """The plan that somebody wrote; empty where there is none, or it is still to be written."""
+    return "" if plan is None or plan.strip() == AUTO else plan
+
+
 def snapped(plan: Plan) -> Plan:
     """The plan with its boxes as a written plan gives them."""
     return parse_plan(format_plan(plan))
@@ -156,6 +162,11 @@ def _box(numbers: str, item: str) -> Box:
 def cell_box(x0: int, y0: int, x1: int, y1: int) -> Box:
     """The box that covers columns x0..x1 and rows y0..y1."""
     return x0 / GRID, y0 / GRID, (x1 + 1) / GRID, (y1 + 1) / GRID
+
+
+def area(box: Box) -> float:
+    """Share of the canvas."""
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def box_cells(box: Box) -> list[int]:

@@ -18,7 +18,7 @@ def reference(model: ImageAR, digits: torch.Tensor, longest: int) -> str:
     while len(words) < longest:
         parts = [Text(ids=opening), Picture(digits=digits, role=Role.SOURCE), *([Text(ids=words)] if words else [])]
         tokens = write(parts, V)
-        hidden, _ = model.hidden(tokens, causal_mask(tokens.valid), torch.float32)
+        hidden, _ = model.hidden(tokens, causal_mask(tokens), torch.float32)
         word = int(model.text_logits(hidden[0, -1]).argmax())
         if word == V["<eos>"]:
             break

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import codes, drawing, image_model
+from tiny import PLAN, codes, drawing, image_model
 from torch import Tensor
 
 from polarlight.infer.continuous import BLOCK, USUAL, Drawing, RunningBatch, enough, visible
@@ -25,11 +25,12 @@ WAYS = (
 
 
 def new_job(model: ImageAR, number: int) -> Job:
-    """A job with a grid, a prompt, an order, noise and a number of kept positions of its own."""
+    """A job with a grid, a prompt, an order, noise and a number of kept positions of its own; some have a plan."""
     rows, columns = ((3, 4), (4, 5), (2, 3))[number % 3]
     kept = (0, 2, 5)[number // 3 % 3]
     digits, order = codes(rows, columns, model), torch.randperm(rows * columns)
-    sides = [drawing(digits, order, kept, words) for words in (PROMPTS[number % 2], "")]
+    plan = PLAN if number % 4 < 2 else None
+    sides = [drawing(digits, order, kept, PROMPTS[number % 2], plan), drawing(digits, order, kept, "")]
     noise = uniform((rows * columns, model.config.digits), number, "draw")
     return Job(conditional=sides[0], free=sides[1], order=order, kept=kept, noise=noise, rows=rows, columns=columns)
 

@@ -33,7 +33,7 @@ def jobs(model: ImageAR, kept: int = 0) -> list[Job]:
 def state_that_asks(model: ImageAR, words: str, digits: Tensor, order: Tensor, number: int) -> Tensor:
     """State [1 d] of the token that asks for order[number], in the whole sequence."""
     tokens = drawing(digits.view(ROWS, COLUMNS, -1), order, 0, words)
-    hidden, _ = model.hidden(tokens, causal_mask(tokens.valid), torch.float32)
+    hidden, _ = model.hidden(tokens, causal_mask(tokens), torch.float32)
     return hidden[:, hidden.shape[1] - N + number]
 
 

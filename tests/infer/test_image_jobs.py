@@ -4,10 +4,11 @@ import numpy as np
 import torch
 from tiny import codes, image_model
 
-from polarlight.infer.image_jobs import Prepared, new_job, request_settings
+from polarlight.infer.image_jobs import Prepared, new_job, request_settings, told
 from polarlight.infer.image_requests import EditRequest, ImageRequest, VariationRequest
 from polarlight.infer.sampling import Sampling
-from polarlight.models.image_grammar import Picture
+from polarlight.models.image_grammar import PROMPTS, Picture
+from polarlight.text.plan import parse_plan
 from polarlight.text.vocabulary import Vocabulary
 
 ORDER = torch.tensor([3, 1, 0, 2, 5, 4])
@@ -25,6 +26,16 @@ def test_a_job_has_the_words_on_one_side_and_what_is_unwanted_on_the_other() -> 
     wanted, unwanted = v.encode("a cat"), v.encode("a dog")
     assert job.conditional.ids[0, 1 : 2 + len(wanted)].tolist() == [v["<draw>"], *wanted]
     assert job.free.ids[0, 1 : 2 + len(unwanted)].tolist() == [v["<draw>"], *unwanted]
+
+
+def test_things_of_a_plan_that_the_prompt_does_not_name_are_told_with_it() -> None:
+    v, target = Vocabulary.shipped(), Picture(digits=codes(2, 3, image_model()), order=ORDER)
+    plan = parse_plan("cat red @ 3 10 11 27; orange @ 20 10 28 27")
+    assert told("a Cat at night", plan) == "a Cat at night, an orange"
+    job = new_job(v, "draw", ("a Cat at night", ""), [target], 7, plan)
+    words = job.conditional.ids[job.conditional.whose == PROMPTS]
+    assert words.tolist() == v.encode("a Cat at night, an orange")
+    assert not (job.free.whose == PROMPTS).any()
 
 
 def test_noise_is_the_seeds_own() -> None:

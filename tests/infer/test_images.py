@@ -25,6 +25,8 @@ from polarlight.infer.images import (
 )
 from polarlight.models.image_grammar import Role, pack
 from polarlight.models.weights import export
+from polarlight.recipes import planner_mini
+from polarlight.recipes.runs import Run
 from polarlight.text.vocabulary import Vocabulary
 from polarlight.worlds.scene import ASPECTS, picture_size
 
@@ -198,10 +200,10 @@ def planner() -> ImageGenerator:
 
 
 def test_a_plan_decides_what_is_drawn_and_is_kept_with_the_picture(planner: ImageGenerator) -> None:
-    request = ImageRequest(prompt="a red cat", seed=3, plan=PLAN)
+    request = ImageRequest(prompt="snow at night", seed=3, plan=PLAN)
     drawn = planner.draw([request])[0]
     assert drawn.metadata["plan"] == PLAN
-    moved = planner.draw([replace(request, plan=PLAN.replace("@ 3 10", "@ 1 10"))])[0]
+    moved = planner.draw([replace(request, plan=PLAN.replace("@ 3 10 11", "@ 20 10 28"))])[0]
     without = planner.draw([replace(request, plan="")])[0]
     assert not np.array_equal(drawn.pixels, moved.pixels)
     assert not np.array_equal(drawn.pixels, without.pixels)
@@ -224,6 +226,20 @@ def test_a_model_that_cannot_plan_draws_without_and_refuses_a_plan(generator: Im
     assert "plan" not in generator.draw([request])[0].metadata
     with pytest.raises(UserError, match="draws without plans"):
         generator.draw([replace(request, plan=PLAN)])
+    with pytest.raises(UserError, match="writes no plans"):
+        generator.draw([replace(request, plan="auto")])
+
+
+def test_a_plan_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
+    planner_mini.run(Run(folder=tmp_path, smoke=True, steps=2))
+    made = new_generator(["draw", "layout"])
+    follower = ImageGenerator(made.tokenizer, made.model, made.card, torch.float32, folder=tmp_path)
+    request = ImageRequest(prompt="a red cat", seed=3)
+    follower.check_plan("auto")
+    assert "plan" in follower.draw([replace(request, plan="auto")])[0].metadata
+    assert "plan" not in follower.draw([request])[0].metadata
+    with pytest.raises(UserError, match="cannot be read"):
+        follower.check_plan("a cat")
 
 
 def test_a_picture_of_any_size_is_edited_at_the_nearest_aspect(generator: ImageGenerator) -> None:

@@ -35,7 +35,7 @@ def batch(model: ImageAR) -> Tokens:
 def hidden(model: ImageAR | PackedImageAR, tokens: Tokens, dtype: torch.dtype) -> Tensor:
     """States of the whole batch at once, where the tokens are valid."""
     with torch.no_grad():
-        return model.hidden(tokens, causal_mask(tokens.valid), dtype)[0][tokens.valid]
+        return model.hidden(tokens, causal_mask(tokens), dtype)[0][tokens.valid]
 
 
 def test_states_are_those_of_the_plain_model() -> None:

@@ -5,12 +5,13 @@ import torch
 from tiny import image_model
 
 from polarlight.infer.packed import PackedImageAR
-from polarlight.infer.planning import TEMPERATURE, TOP_P, Ask, write_plans
+from polarlight.infer.planning import PLANS, TEMPERATURE, TOP_P, Ask, asked_for, best, smallest, write_plans
 from polarlight.models.image_ar import ImageAR, causal_mask
 from polarlight.models.image_grammar import Text, plan_opening, write
 from polarlight.ops.sampling import draw
 from polarlight.ops.streams import uniform
-from polarlight.text.plan import Plan
+from polarlight.text.claims import Lexicon
+from polarlight.text.plan import Plan, parse_plan
 from polarlight.text.plan_tokens import allowed_next, decode_plan
 from polarlight.text.vocabulary import Vocabulary, quoted_texts
 
@@ -38,19 +39,19 @@ def eager_model() -> ImageAR:
 
 
 @torch.no_grad()
-def reference(model: ImageAR, ask: Ask) -> Plan | None:
+def reference(model: ImageAR, ask: Ask, number: int = 0) -> Plan | None:
     """Whole sequences, no cache."""
-    ids, noise = list[int](), uniform((LONGEST,), ask.seed, "plan")
+    ids, noise = list[int](), uniform((LONGEST,), ask.seed, "plan", number)
     texts = [V.spell(text) for text in quoted_texts(ask.prompt)]
     while len(ids) < LONGEST:
         tokens = write([Text(ids=[*plan_opening(V, ask.prompt, ask.rows, ask.columns), *ids])], V, digits=8)
-        hidden, _ = model.hidden(tokens, causal_mask(tokens.valid), torch.float32)
+        hidden, _ = model.hidden(tokens, causal_mask(tokens), torch.float32)
         impossible = torch.ones(len(V), dtype=torch.bool)
         impossible[list(allowed_next(ids, texts, V))] = False
         logits = model.text_logits(hidden[0, -1]).masked_fill(impossible, -torch.inf)
         token = int(draw(logits, noise[len(ids)], TEMPERATURE, TOP_P))
         if token == V["</plan>"]:
-            return decode_plan(ids, V)
+            return asked_for(ask.prompt, decode_plan(ids, V))
         ids.append(token)
     return None
 
@@ -66,6 +67,32 @@ def test_a_plan_does_not_depend_on_its_company() -> None:
     packed = PackedImageAR.of(eager_model(), torch.float32)
     together = write_plans(packed, V, ASKS * 3)
     assert together == [write_plans(packed, V, [ask])[0] for ask in ASKS] * 3
+
+
+LEXICON = Lexicon(nouns={"cat": "cat", "dogs": "dog"}, colours=frozenset({"red", "blue"}), materials=frozenset())
+
+
+def test_one_of_several_plans_is_taken() -> None:
+    model = eager_model()
+    chosen = write_plans(PackedImageAR.of(model, torch.float32), V, ASKS[:1], LEXICON)
+    assert chosen == [best(ASKS[0].prompt, [reference(model, ASKS[0], number) for number in range(PLANS)], LEXICON)]
+
+
+def test_the_best_plan_misses_least_and_has_no_small_things() -> None:
+    small, large, wrong = (parse_plan(text) for text in ("cat red @ 3 3 5 5", "cat red @ 3 3 9 9", "dog @ 0 0 31 31"))
+    assert best("a red cat", [None, wrong, small, large], LEXICON) == large
+    assert best("a red cat", [None, wrong, small], LEXICON) == small
+    assert best("a red cat", [None], LEXICON) is None
+    assert best("a red cat", [None, wrong, large], None) == wrong
+    assert smallest(parse_plan('cat @ 0 0 15 31; sign "AB" @ 0 0 15 15')) == 1 / 8
+    assert smallest(parse_plan("")) == 0
+
+
+def test_a_plan_writes_nothing_that_the_prompt_does_not_quote() -> None:
+    plan = parse_plan('cat @ 0 0 15 31; sign "OPEN\\nNOW" @ 0 0 15 15; sign "SHUT" @ 0 0 15 15')
+    kept = asked_for("a cat by a sign that says 'OPEN NOW'", plan)
+    assert [text.text for text in kept.texts] == ["OPEN\nNOW"]
+    assert kept.objects == plan.objects
 
 
 def test_nothing_to_plan_gives_nothing() -> None:

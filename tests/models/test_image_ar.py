@@ -1,12 +1,14 @@
 """The image model: what may depend on what, its loss and its cost."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from tiny import captioning, codes, drawing, image_model
+from tiny import PLAN, captioning, codes, drawing, image_model
 from torch.utils.flop_counter import FlopCounterMode
 
 from polarlight.models.image_ar import ImageAR, causal_mask, image_loss
-from polarlight.models.image_grammar import Tokens, collate
+from polarlight.models.image_grammar import EVERYBODYS, Tokens, collate
 from polarlight.nn.moe import MoE
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
@@ -14,7 +16,7 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 
 @torch.no_grad()
 def states(model: ImageAR, tokens: Tokens) -> torch.Tensor:
-    return model.hidden(tokens, causal_mask(tokens.valid), torch.float32)[0]
+    return model.hidden(tokens, causal_mask(tokens), torch.float32)[0]
 
 
 @torch.no_grad()
@@ -62,6 +64,26 @@ def test_a_drawn_code_is_seen_by_later_positions_only() -> None:
     first = one.shape[1] - 15 + 6  # the cell that holds the seventh position
     torch.testing.assert_close(one[:, :first], two[:, :first], **CLOSE)
     assert ((one[:, first:] - two[:, first:]).abs().amax(-1) > 1e-5).all()
+
+
+def test_the_words_of_a_region_are_for_its_positions_alone() -> None:
+    model = image_model()
+    digits, order = codes(4, 4, model), torch.randperm(16)
+    blue = replace(PLAN, objects=(replace(PLAN.objects[0], colour="blue"), PLAN.objects[1]))
+    one, two = (states(model, drawing(digits, order, plan=plan)) for plan in (PLAN, blue))
+    differs = (one - two)[0, -16:].abs().amax(-1) > 1e-5
+    inside = torch.isin(order, torch.tensor([4, 5, 8, 9, 12, 13]))  # left of the middle, below the first quarter
+    first = int(inside.nonzero()[0])
+    assert not differs[:first].any()
+    assert differs[inside].all()
+
+
+def test_who_asks_for_a_position_of_a_region_sees_no_words_but_its_own() -> None:
+    tokens = drawing(codes(4, 4, image_model()), torch.randperm(16), plan=PLAN)
+    mask, whose = causal_mask(tokens)[0, 0], tokens.whose[0]
+    for row in range(tokens.ids.shape[1] - 16, tokens.ids.shape[1]):
+        assert whose[mask[row]].unique().tolist() == [EVERYBODYS, int(tokens.sees[0, row])]
+        assert (mask[row] & (whose == tokens.sees[0, row])).sum() == (whose == tokens.sees[0, row]).sum()
 
 
 def test_a_word_is_seen_by_later_tokens_only() -> None:
@@ -120,7 +142,7 @@ def test_bf16_is_near_fp32_and_its_logits_are_fp32() -> None:
     model = image_model()
     tokens = drawing(codes(4, 4, model))
     with torch.no_grad():
-        hidden, _ = model.hidden(tokens, causal_mask(tokens.valid), torch.bfloat16)
+        hidden, _ = model.hidden(tokens, causal_mask(tokens), torch.bfloat16)
     assert hidden.dtype == torch.bfloat16
     assert (hidden.float() - states(model, tokens)).abs().mean() < 0.1
     assert model.text_logits(hidden).dtype == model.head(hidden[0], tokens.digits[0]).dtype == torch.float32
@@ -130,7 +152,7 @@ def test_the_cost_formula_counts_what_the_blocks_and_the_head_do() -> None:
     model = image_model(width=64, heads=2, head_dim=32)
     tokens = drawing(codes(6, 6, model))
     length = tokens.ids.shape[1]
-    mask, drawn = causal_mask(tokens.valid), tokens.cell_weight > 0
+    mask, drawn = causal_mask(tokens), tokens.cell_weight > 0
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         x, rotation = model.embed(tokens, torch.float32), model.rotation(tokens)
         embedding = counter.get_total_flops()

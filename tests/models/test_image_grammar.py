@@ -6,8 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polarlight.models.image_grammar import (
+    EVERYBODYS,
+    FIRST_REGION,
     GAP,
     IGNORE,
+    PROMPTS,
+    REGIONS,
     Picture,
     Role,
     Text,
@@ -16,9 +20,12 @@ from polarlight.models.image_grammar import (
     collate,
     frame,
     pack,
+    region_map,
+    region_words,
     unpack,
     write,
 )
+from polarlight.text.plan import Plan, PlanObject, PlanText
 from polarlight.text.vocabulary import Vocabulary
 
 ROWS, COLUMNS, DIGITS = 3, 4, 5
@@ -75,6 +82,52 @@ def test_weights_follow_their_position() -> None:
     weight = torch.arange(1.0, ROWS * COLUMNS + 1).view(ROWS, COLUMNS)
     order = torch.randperm(ROWS * COLUMNS)
     assert (drawn(codes(), order, weight=weight).cell_weight[0, -len(order) :] - 1).tolist() == order.tolist()
+
+
+PLAN = Plan(
+    objects=(
+        PlanObject(name="ice cream", colour="orange", box=(0.0, 0.0, 0.5, 1.0)),
+        PlanObject(name="mug", material="glass", box=(0.26, 0.34, 0.49, 0.65)),
+    ),
+    texts=(
+        PlanText(text="A\nB", kind="label", box=(0.3, 0.4, 0.4, 0.6)),
+        PlanText(text="OUT", box=(0.75, 0.0, 1.0, 0.3)),
+    ),
+)
+
+
+def test_a_region_says_what_its_thing_is_and_what_is_written_on_it() -> None:
+    assert region_words(PLAN) == ["an orange ice cream with 'A B' on the label", "a glass mug with 'A B' on the label"]
+    crowd = Plan(objects=(PlanObject(name="cat", box=(0.0, 0.0, 0.1, 0.1)),) * (REGIONS + 2))
+    assert len(region_words(crowd)) == REGIONS
+
+
+def test_a_position_is_of_the_smallest_things_region() -> None:
+    a, b, text = FIRST_REGION, FIRST_REGION + 1, PROMPTS
+    assert region_map(PLAN, ROWS, COLUMNS).view(ROWS, COLUMNS).tolist() == [
+        [a, a, text, text],
+        [a, b, text, text],
+        [a, a, text, text],
+    ]
+    tiny = Plan(objects=(PlanObject(name="ant", box=(0.99, 0.99, 1.0, 1.0)),))
+    assert region_map(tiny, ROWS, COLUMNS).tolist() == [text] * 11 + [a]
+    assert region_map(Plan(), ROWS, COLUMNS).tolist() == [text] * 12
+
+
+def test_regions_stand_between_the_text_and_the_picture_and_lie_where_the_text_lies() -> None:
+    order = torch.randperm(ROWS * COLUMNS)
+    tokens = write([Text(ids=WORDS), Picture(digits=codes(), order=order, plan=PLAN)], V)
+    said = [V.encode(words) for words in region_words(PLAN)]
+    whose = [EVERYBODYS] * 2 + [PROMPTS] * (len(WORDS) - 2) + [FIRST_REGION] * len(said[0])
+    whose += [FIRST_REGION + 1] * len(said[1]) + [EVERYBODYS] * (3 + 11)
+    assert tokens.whose[0].tolist() == whose
+    assert tokens.ids[0, len(WORDS) : -14].tolist() == said[0] + said[1]
+    second = tokens.whose[0] == FIRST_REGION + 1
+    assert tokens.lies[0, second, 0].tolist() == list(range(2, 2 + len(said[1])))
+    assert tokens.sees[0, second].unique().tolist() == [FIRST_REGION + 1]
+    assert torch.equal(tokens.sees[0, -12:], region_map(PLAN, ROWS, COLUMNS)[order])
+    plain = drawn(codes(), order)
+    assert torch.equal(tokens.lies[0, -14:], plain.lies[0, -14:])
 
 
 def test_a_context_picture_runs_row_by_row_and_carries_no_loss() -> None:

@@ -7,7 +7,7 @@ import torch
 from tiny import LEVELS, image_model
 
 from polarlight.models.image_ar import image_loss
-from polarlight.models.image_grammar import Role, Tokens, layout_words, pack
+from polarlight.models.image_grammar import FIRST_REGION, Role, Tokens, pack, region_map
 from polarlight.recipes.image_examples import (
     SPREADS,
     Examples,
@@ -64,7 +64,7 @@ def one(scenes: dict[str, CodedScenes], kind: str) -> CodedGroup:
 @pytest.mark.parametrize("task", [task for task, _ in EVERY_TASK.tasks])
 def test_a_batch_of_every_task_has_a_finite_loss_and_gradient(scenes: dict[str, CodedScenes], task: str) -> None:
     model = image_model().train()
-    examples = Examples(V, Mixture(tasks=((task, 1.0),), layout=0.5))
+    examples = Examples(V, Mixture(tasks=((task, 1.0),), planned=0.5))
     batch = Batches(scenes=scenes, examples=examples, size=6, flops=model.active_parameters())(0)
     loss, metrics = image_loss(model, batch.data, torch.float32)
     loss.backward()
@@ -107,25 +107,19 @@ def drawn(scenes: dict[str, CodedScenes], seed: int = 0, **mixture: object) -> t
 
 
 def test_dropped_text_leaves_nothing_but_the_task(scenes: dict[str, CodedScenes]) -> None:
-    tokens, _ = drawn(scenes, drop_text=1.0, layout=1.0)
+    tokens, _ = drawn(scenes, drop_text=1.0, planned=1.0)
     assert tokens.ids[0, :2].tolist() == [V["<bos>"], V["<draw>"]]
     assert tokens.ids[0, 2:5].tolist()[2] == V["<img>"]
+    assert not (tokens.whose > 0).any()
 
 
-def test_a_layout_stands_between_the_words_and_the_picture(scenes: dict[str, CodedScenes]) -> None:
-    tokens, group = drawn(scenes, drop_text=0.0, drop_words=0.0, layout=1.0)
-    laid = layout_words(snapped(plan_of(group.scenes[0].spec)), V)
-    place = tokens.is_layout[0].nonzero().flatten().tolist()
-    assert tokens.ids[0, place].tolist() == [token for token, _ in laid]
-    assert place == list(range(place[0], place[0] + len(laid)))
-    assert tokens.ids[0, place[-1] + 3] == V["<img>"]
-    assert not drawn(scenes, drop_text=0.0, layout=0.0)[0].is_layout.any()
-
-
-def test_a_layout_may_stand_without_words(scenes: dict[str, CodedScenes]) -> None:
-    tokens, _ = drawn(scenes, drop_text=0.0, drop_words=1.0, layout=1.0)
-    assert tokens.is_layout[0, 2:].any()
-    assert tokens.is_layout[0, 2]
+def test_a_planned_scene_is_drawn_by_its_plan(scenes: dict[str, CodedScenes]) -> None:
+    tokens, group = drawn(scenes, drop_text=0.0, planned=1.0)
+    rows, columns = (length // 2 for length in group.digits.shape[1:3])
+    seen = region_map(snapped(plan_of(group.scenes[0].spec)), rows, columns)
+    assert (seen >= FIRST_REGION).any()
+    assert sorted(tokens.sees[0, -len(seen) :].tolist()) == sorted(seen.tolist())
+    assert not (drawn(scenes, drop_text=0.0, planned=0.0)[0].whose > 0).any()
 
 
 def test_a_plan_is_learned_after_the_words_and_the_size(scenes: dict[str, CodedScenes]) -> None:

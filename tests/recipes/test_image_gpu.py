@@ -7,23 +7,22 @@ from tiny import visual_tokenizer as tiny_tokenizer
 
 from polarlight.models.image_ar import image_loss
 from polarlight.models.image_grammar import (
-    Layout,
+    FIRST_REGION,
     Picture,
     Role,
     Text,
     Tokens,
     collate,
-    layout_words,
     pack,
-    plan_opening,
+    region_map,
+    region_words,
     write,
 )
 from polarlight.ops.orders import kept_first
 from polarlight.recipes.image_examples import Mixture
-from polarlight.recipes.image_gpu import Laid, Sequences, StreamBatches, holes, orders_of, shape_of
+from polarlight.recipes.image_gpu import Regions, Sequences, StreamBatches, holes, orders_of, shape_of
 from polarlight.recipes.scene_stream import CHUNK, Chunk, Pool, chunks, encode
 from polarlight.text.plan import Plan, PlanObject, PlanText
-from polarlight.text.plan_tokens import encode_plan
 from polarlight.text.vocabulary import Vocabulary
 
 V = Vocabulary.shipped()
@@ -68,40 +67,23 @@ def test_a_batch_equals_its_sequences_written_one_by_one(edit: bool) -> None:
         order, weight = kept_first(orders[n], kept[n]), torch.rand(rows, columns) + 0.5
         parts = [Text(ids=[V["<bos>"], V["<edit>" if edit else "<draw>"], *ids[n]])]
         parts += [Picture(digits=source[n], role=Role.SOURCE)] if edit else []
-        parts += [Layout(plan=PLANS[n], rows=rows, columns=columns)]
-        wanted.append(
-            ((order, weight), [*parts, Picture(digits=digits[n], order=order, kept=int(kept[n].sum()), weight=weight)])
-        )
+        target = Picture(digits=digits[n], order=order, kept=int(kept[n].sum()), weight=weight, plan=PLANS[n])
+        wanted.append(((order, weight), [*parts, target]))
     truth = collate([write(parts, V) for _, parts in wanted], multiple=1)
-    laid = [layout_words(plan, V) for plan in PLANS]
-    boxes = torch.zeros(5, 9, 4)
-    for row, one in zip(boxes, laid, strict=True):
-        row[: len(one)] = torch.tensor([box for _, box in one]).view(-1, 4)
-    layouts = Laid(
-        ids=padded([[token for token, _ in one] for one in laid], 9),
-        boxes=boxes,
-        lengths=torch.tensor([len(one) for one in laid]),
-    )
+    said, whose, lies = (torch.zeros(5, 20, dtype=torch.int16) for _ in range(3))
+    for row, plan in enumerate(PLANS):
+        each = [V.encode(words) for words in region_words(plan)]
+        about = [(token, number, n) for number, ids in enumerate(each, FIRST_REGION) for n, token in enumerate(ids)]
+        for tensor, values in zip((said, whose, lies), zip(*about, strict=True), strict=False):
+            tensor[row, : len(about)] = torch.tensor(values)
+    sees = torch.stack([region_map(plan, rows, columns) for plan in PLANS])
+    regions = Regions(words=said, whose=whose, lies=lies, sees=sees)
     order = torch.stack([order for (order, _), _ in wanted])
     weight = torch.stack([(weight.flatten() * ~kept[n])[order[n]] for n, ((_, weight), _) in enumerate(wanted)])
     build = Sequences(vocabulary=V, rows=rows, columns=columns, task="edit" if edit else "draw")
     words, lengths = padded(ids, 24), torch.tensor([len(one) for one in ids])
     sources = source.flatten(1, 2) if edit else None
-    same(build(words, lengths, digits.flatten(1, 2), order, weight, sources, layouts), truth)
-
-
-def test_a_batch_of_plans_equals_those_written_one_by_one() -> None:
-    sentences = ["a red cat", "two dogs under a sign that says 'OPEN'", "", "a tree", "x"]
-    plans = [[*encode_plan(plan, V), V["</plan>"]] for plan in PLANS]
-    texts = [
-        [Text(ids=plan_opening(V, sentence, 3, 4)), Text(ids=plan, learn=True)]
-        for sentence, plan in zip(sentences, plans, strict=True)
-    ]
-    truth = collate([write(parts, V, digits=4) for parts in texts], multiple=1)
-    ids = [V.encode(sentence) for sentence in sentences]
-    lengths, plan_lengths = (torch.tensor([len(one) for one in many]) for many in (ids, plans))
-    build = Sequences(vocabulary=V, rows=3, columns=4, task="plan")
-    same(build.plan(padded(ids, 24), lengths, padded(plans, 40), plan_lengths, 4), truth)
+    same(build(words, lengths, digits.flatten(1, 2), order, weight, sources, regions), truth)
 
 
 def test_a_hole_is_a_rectangle_of_two_or_more() -> None:
@@ -136,7 +118,7 @@ def test_what_workers_render_trains_the_model(kind: str) -> None:
     model = image_model().train()
     batches = StreamBatches(OnePool({(kind, made.aspect): pool}), V, Mixture(), 12, model.active_parameters())
     tasks = set()
-    for seed in range(40):
+    for seed in range(3):
         tokens = batches.sequences(kind, made.aspect, pool, torch.Generator().manual_seed(seed))
         task = V.tokens[int(tokens.ids[0][tokens.valid[0]][1])]
         assert (tokens.ids == V[task]).any(1).all()
@@ -146,9 +128,9 @@ def test_what_workers_render_trains_the_model(kind: str) -> None:
         loss, metrics = image_loss(model, tokens, torch.float32)
         loss.backward()
         assert torch.isfinite(loss)
-        assert metrics["text_nats" if task == "<plan>" else "digit_nats"] > 0
-        assert tokens.is_layout.any() == (task == "<draw>")
-    assert tasks == ({"<edit>"} if kind == "edits" else {"<draw>", "<plan>"})
+        assert metrics["digit_nats"] > 0
+        assert (tokens.whose >= FIRST_REGION).any() == (task == "<draw>")
+    assert tasks == ({"<edit>"} if kind == "edits" else {"<draw>"})
 
 
 def test_packing_agrees_with_the_grammars() -> None:

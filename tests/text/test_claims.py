@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polarlight.text.claims import Claims, Lexicon, Relation, Thing
+from polarlight.text.claims import Claims, Lexicon, Relation, Thing, misses
+from polarlight.text.plan import parse_plan
 
 NOUNS = {"cat": "cat", "cats": "cat", "tree": "tree", "ice cream": "ice cream", "ice creams": "ice cream", "cream": "milk",
          "bottle": "bottle", "car": "car", "cars": "car", "mug": "mug", "orange": "tangerine", "kitty": "cat"}  # fmt: skip
@@ -71,3 +72,31 @@ def test_any_prompt_can_be_read(prompt: str) -> None:
     claims = LEXICON.read(prompt)
     assert isinstance(claims, Claims)
     assert all(0 <= relation.first < relation.second < len(claims.things) for relation in claims.relations)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "plan", "count"),
+    [
+        ("a cat", "cat @ 3 10 11 27", 0),
+        ("a cat", "", 1),
+        ("a cat", "cat @ 3 10 11 27; car red @ 20 10 29 27", 1),
+        ("two red cars", "car red @ 3 10 11 27; car blue @ 20 10 29 27", 2),
+        ("a car and a red car", "car red @ 3 10 11 27; car @ 20 10 29 27", 0),
+        ("a glass bottle", "bottle blue/glass @ 3 10 11 27", 0),
+        ("a glass bottle", "bottle blue/wood @ 3 10 11 27", 2),
+        ("a cat to the left of a car", "cat @ 3 10 11 27; car @ 20 10 29 27", 0),
+        ("a cat to the right of a car", "cat @ 3 10 11 27; car @ 20 10 29 27", 1),
+        ("a cat above a car", "cat @ 3 1 11 8; car @ 3 20 11 27", 0),
+        ("a cat above a car", "cat @ 3 1 11 8; car @ 28 20 31 27", 1),
+        ("a cat to the left of a car", "car @ 20 10 29 27", 2),
+        ("a mug in front of a bottle", "mug @ 8 18 15 30; bottle @ 8 2 15 28", 0),
+        ("a mug behind a bottle", "mug @ 8 18 15 30; bottle @ 8 2 15 28", 1),
+        ("a sign that says 'GO'", 'sign "GO" @ 3 3 20 9', 0),
+        ("a sign that says 'GO'", 'sign "GO" @ 3 3 20 9; sign "GO" @ 3 13 20 19', 1),
+        ("a sign that says 'GO'", 'sign "GO" @ 3 3 20 9; cat @ 3 13 20 19', 0),
+        ("a cat", 'sign "GO" @ 3 3 20 9; cat @ 3 13 20 19', 1),
+        ("a green hill", "cat @ 3 13 20 19", 0),
+    ],
+)
+def test_a_plan_misses_what_is_not_in_it_and_what_nobody_asked_for(prompt: str, plan: str, count: int) -> None:
+    assert misses(prompt, parse_plan(plan), LEXICON) == count
