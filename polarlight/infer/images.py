@@ -72,7 +72,6 @@ __all__ = [
 SHIPPED = PACKAGE / "weights"
 AT_ONCE = 128  # pictures under way at most; more fill the memory and are no faster
 SOURCE_SHARE = 0.5  # of the side that sees the picture, in a variation without words: at 1 it copies, at 0 shapes melt
-NO_PLANNER = UserError("This model writes no plans.", fix="Write the plan yourself, or leave it out.")
 OnPass = Callable[[int, int, Callable[[], list[np.ndarray]]], None]
 
 
@@ -211,8 +210,8 @@ class ImageGenerator:
         planned = list(requests)
         if not open_ones:
             return planned
-        if self.planner is None:
-            raise NO_PLANNER
+        self._need_planner()
+        assert self.planner is not None
         asks = [
             Ask(prompt=one.prompt, rows=GRIDS[one.aspect][0], columns=GRIDS[one.aspect][1], seed=one.seed)
             for one in (requests[number] for number in open_ones)
@@ -228,14 +227,18 @@ class ImageGenerator:
         """Whether a plan is still to be written."""
         return "plan" in self.card["tasks"] if plan is None else plan.strip() == AUTO
 
+    def _need_planner(self) -> None:
+        if self.planner is None:
+            raise UserError("This model writes no plans.", fix="Write the plan yourself, or leave it out.")
+
     def check_plan(self, plan: str) -> None:
         """Whether a request's plan can be drawn by.
 
         Raises:
             UserError: it cannot be read, or is to be written and nobody here writes any.
         """
-        if self._is_open(plan) and self.planner is None:
-            raise NO_PLANNER
+        if self._is_open(plan):
+            self._need_planner()
         parse_plan(given(plan))
 
     def prepare(self, request: Request) -> Prepared:
