@@ -24,24 +24,24 @@ from .sampling import Job, Sampling
 class Prepared:
     """A request made ready: what to decode (see `continuous.Drawing`), and what else its picture needs.
 
-    about: the metadata known beforehand; source, mask: of a masked edit, at the model's size; outside the mask the source stays;
-    candidates: pictures to draw for this one, see `rivals`.
+    jobs: those of all candidates, of one shape and order; they differ in their noise, and in their plan where there are several;
+    plans: the plan of each, empty where it has none; about: the metadata known beforehand; source, mask: of a masked edit, at the
+    model's size; outside the mask the source stays.
     """
 
-    job: Job
+    jobs: tuple[Job, ...]
+    plans: tuple[str, ...] | None = None
     groups: list[int] = field(repr=False)
     sampling: Sampling
     seed: int
     about: dict[str, Any]
     source: UInt8[np.ndarray, "_ _ 3"] | None = field(default=None, repr=False)
     mask: Bool[np.ndarray, "_ _"] | None = field(default=None, repr=False)
-    candidates: int = 1
 
-    def rivals(self) -> list[Job]:
-        """The jobs of all candidates, which differ in their noise alone; the first is the picture of a request without others."""
-        shape = (self.job.noise.shape[0], self.job.noise.shape[1])
-        noises = [uniform(shape, self.seed, "draw", number) for number in range(1, self.candidates)]
-        return [self.job, *(replace(self.job, noise=noise) for noise in noises)]
+    @property
+    def job(self) -> Job:
+        """That of the first candidate, which is the picture of a request without others."""
+        return self.jobs[0]
 
     def drawn(self, passes: int) -> Bool[Tensor, "rows columns"]:
         """The positions that are given or drawn after so many passes."""
@@ -51,10 +51,16 @@ class Prepared:
 
 
 def new_job(
-    v: Vocabulary, task: str, words: tuple[str, str], pictures: Sequence[Picture], seed: int, plan: Plan | None = None
+    v: Vocabulary,
+    task: str,
+    words: tuple[str, str],
+    pictures: Sequence[Picture],
+    seed: int,
+    plan: Plan | None = None,
+    candidate: int = 0,
 ) -> Job:
     """The job of drawing the last of `pictures` after words. words: what is wanted, and what guidance leads away from; either may
-    be empty; plan: where what is wanted stands."""
+    be empty; plan: where what is wanted stands; candidate: every one has noise of its own."""
     target = pictures[-1]
     rows, columns, digits = target.digits.shape
     assert target.order is not None, "the last picture is the one to draw"
@@ -67,7 +73,7 @@ def new_job(
         free=sequence(words[1], target),
         order=target.order,
         kept=target.kept,
-        noise=uniform((rows * columns, digits), seed, "draw"),
+        noise=uniform((rows * columns, digits), seed, "draw", *([candidate] if candidate else [])),
         rows=rows,
         columns=columns,
     )
@@ -87,8 +93,6 @@ def request_settings(request: Request, words: str, unwanted: str) -> dict[str, A
         about["parent"] = hashlib.sha256(request.picture.tobytes()).hexdigest()[:16]
     if isinstance(request, VariationRequest):
         about["strength"] = request.strength
-    if isinstance(request, ImageRequest) and request.plan is not None:
-        about["plan"] = request.plan
     if unwanted:
         about["negative_prompt"] = unwanted
     return about | {"mode": request.mode}

@@ -23,7 +23,7 @@ from ..models.image_grammar import Role, pack, unpack
 from ..models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
 from ..models.weights import load_into, read_card
 from ..ops.orders import group_sizes, kept_first
-from ..text.plan import AUTO, Plan, format_plan, given, parse_plan
+from ..text.plan import format_plan, given, parse_plan
 from ..text.prompts import check_prompt
 from ..text.vocabulary import Vocabulary
 from .choosing import Chooser
@@ -49,7 +49,7 @@ from .image_requests import (
     touched,
 )
 from .packed import PackedImageAR
-from .planning import Ask, find_planner, write_plans
+from .planning import Planner, is_open, open_asks
 
 __all__ = [
     "CELL",
@@ -140,17 +140,18 @@ class ImageGenerator:
         return cls(tokenizer, model, card, dtype or fast_dtype(), chooser, folder)
 
     @cached_property
-    def planner(self) -> PackedImageAR | None:
-        """Who writes plans: the model itself if it has learned to, else the planner beside it; None where there is neither.
+    def planner(self) -> Planner | None:
+        """Who writes plans: the planner beside the model, else the model itself if it has learned to; None where there is neither.
 
         Raises:
             UserError: the planner's file is damaged.
         """
-        if "plan" in self.card["tasks"]:
-            return self.decoder
-        if self.folder is None or "layout" not in self.card["tasks"]:
-            return None
-        return find_planner(self.folder, self.vocabulary, self.dtype)
+        lexicon, can = self.chooser.lexicon if self.chooser else None, self.card["tasks"]
+        beside = self.folder if "layout" in can else None
+        planner = Planner.find(beside, self.vocabulary, self.dtype, lexicon) if beside else None
+        if planner is None and "plan" in can:
+            return Planner(model=self.decoder, vocabulary=self.vocabulary, lexicon=lexicon)
+        return planner
 
     def draw(self, requests: Sequence[ImageRequest], on_pass: OnPass | None = None) -> list[Picture]:
         """Draw pictures, those of one shape and mode as one batch. A picture depends on its own request alone, bit for bit.
@@ -160,7 +161,8 @@ class ImageGenerator:
         Raises:
             UserError: a prompt, size, aspect or mode that the model does not have.
         """
-        return self._run([self.prepare(request) for request in self.plan(requests)], on_pass)
+        plans = self.plans(requests)
+        return self._run([self.prepare(*each) for each in zip(requests, plans, strict=True)], on_pass)
 
     def edit(self, requests: Sequence[EditRequest], on_pass: OnPass | None = None) -> list[Picture]:
         """Change pictures by instruction, each at the model's size of the nearest aspect. With a mask everything outside it stays,
@@ -195,41 +197,33 @@ class ImageGenerator:
         codes = [self._codes(fit_picture(picture, nearest_aspect(*picture.shape[:2]))) for picture in pictures]
         return [describe(self.decoder, self.vocabulary, code, self.dtype, longest) for code in codes]
 
-    def plan(self, requests: Sequence[Request]) -> list[Request]:
-        """The requests with a plan in each that asks for one to be written, or leaves it to a model that has learned to. A plan
-        depends on the prompt, the shape and the seed alone; where none is found, the picture is drawn without and says so.
+    def plans(self, requests: Sequence[Request]) -> list[tuple[str, ...] | None]:
+        """The plans that each is drawn by, its candidates in turn: the given one, or those that are written where the request asks
+        for it or leaves it to a model that plans; None for without. Written ones depend on prompt, shape and seed alone;
+        where none is found, the only one is empty.
 
         Raises:
             UserError: a plan is to be written, and nobody here writes any.
         """
-        open_ones = [
-            number
-            for number, request in enumerate(requests)
-            if isinstance(request, ImageRequest) and request.aspect in GRIDS and self._is_open(request.plan)
-        ]
-        planned = list(requests)
-        if not open_ones:
-            return planned
-        self._need_planner()
-        assert self.planner is not None
-        asks = [
-            Ask(prompt=one.prompt, rows=GRIDS[one.aspect][0], columns=GRIDS[one.aspect][1], seed=one.seed)
-            for one in (requests[number] for number in open_ones)
-            if isinstance(one, ImageRequest)
-        ]
-        lexicon = self.chooser.lexicon if self.chooser else None
-        plans = write_plans(self.planner, self.vocabulary, asks, lexicon)
-        for number, plan in zip(open_ones, plans, strict=True):
-            planned[number] = replace(planned[number], plan="" if plan is None else format_plan(plan))
-        return planned
+        plans = [(one.plan,) if isinstance(one, ImageRequest) and one.plan is not None else None for one in requests]
+        asks = open_asks(requests, self._always)
+        if asks:
+            written = self._need_planner().write(list(asks.values()))
+            plans = [
+                plans[n] if n not in asks else tuple(map(format_plan, written.pop(0))) or ("",)
+                for n in range(len(plans))
+            ]
+        return plans
 
-    def _is_open(self, plan: str | None) -> bool:
-        """Whether a plan is still to be written."""
-        return "plan" in self.card["tasks"] if plan is None else plan.strip() == AUTO
+    @property
+    def _always(self) -> bool:
+        """Whether requests that say nothing of a plan get one."""
+        return "plan" in self.card["tasks"]
 
-    def _need_planner(self) -> None:
+    def _need_planner(self) -> Planner:
         if self.planner is None:
             raise UserError("This model writes no plans.", fix="Write the plan yourself, or leave it out.")
+        return self.planner
 
     def check_plan(self, plan: str) -> None:
         """Whether a request's plan can be drawn by.
@@ -237,28 +231,29 @@ class ImageGenerator:
         Raises:
             UserError: it cannot be read, or is to be written and nobody here writes any.
         """
-        if self._is_open(plan):
+        if is_open(plan, self._always):
             self._need_planner()
         parse_plan(given(plan))
 
-    def prepare(self, request: Request) -> Prepared:
-        """Everything that a request needs before its first pass.
+    def prepare(self, request: Request, plans: tuple[str, ...] | None = None) -> Prepared:
+        """Everything that a request needs before its first pass. plans: what `plans` says of it, where that is known.
 
         Raises:
             UserError: as `draw`, `edit` and `vary` say.
         """
         if isinstance(request, ImageRequest):
-            return self._prepare_draw(*self.plan([request]))
+            return self._prepare_draw(request, plans or self.plans([request])[0])
         if isinstance(request, EditRequest):
             return self._prepare_edit(request)
         return self._prepare_variation(request)
 
-    def picture(self, prepared: Prepared, digits: UInt8[Tensor, "n g"]) -> Picture:
-        """The finished picture of all its digits, by position."""
+    def picture(self, prepared: Prepared, digits: UInt8[Tensor, "n g"], candidate: int = 0) -> Picture:
+        """The finished picture of all its digits, by position; candidate: its number."""
         pixels = self._beside_source(prepared, self._decode(prepared, digits).numpy())
         (height, width), passes = pixels.shape[:2], len(prepared.groups)
         about = {"task": "draw", **prepared.about, "seed": prepared.seed, "passes": passes}
         about |= {"width": width, "height": height}
+        about |= {"plan": prepared.plans[candidate]} if prepared.plans else {}
         return Picture(pixels=pixels, seed=prepared.seed, passes=passes, metadata=about)
 
     def best(self, prepared: Prepared, digits: UInt8[Tensor, "k n g"]) -> Picture:
@@ -268,7 +263,7 @@ class ImageGenerator:
         cells = [unpack(own.unflatten(0, (prepared.job.rows, prepared.job.columns))) for own in digits]
         chosen, claims = self.chooser.best(prepared.about["prompt"], cells)
         prepared.about.update(candidates=len(digits), chosen=chosen, claims=claims)
-        return self.picture(prepared, digits[chosen])
+        return self.picture(prepared, digits[chosen], chosen)
 
     def draft(self, prepared: Prepared, digits: UInt8[Tensor, "n g"], passes: int) -> UInt8[np.ndarray, "h w 3"]:
         """How the picture looks after so many passes: sharp where it is drawn, a soft field of the colours around elsewhere."""
@@ -294,7 +289,7 @@ class ImageGenerator:
                 fix="Name another model with --model, or train one.",
             )
 
-    def _prepare_draw(self, request: ImageRequest) -> Prepared:
+    def _prepare_draw(self, request: ImageRequest, plans: tuple[str, ...] | None) -> Prepared:
         self._need("draw")
         if request.size not in self.card["sizes"]:
             sizes = " and ".join(str(size) for size in self.card["sizes"])
@@ -306,22 +301,17 @@ class ImageGenerator:
         (rows, columns), mode = GRIDS[request.aspect], mode_named(request.mode)
         order = drawing_order(mode.order, rows, columns)
         empty = torch.zeros(rows, columns, self.model.config.digits, dtype=torch.uint8)
-        plan = self._read_plan(request.plan)
         target = [PictureCodes(digits=empty, order=order)]
         candidates = check_candidates(mode.candidates if request.candidates is None else request.candidates)
         if self.chooser is None and request.candidates not in (None, 1):
             raise UserError(
                 "This model has no reader to choose among candidates.", fix="Ask for one, or name another model."
             )
-        prepared = self._prepared(request, "draw", check_prompt(request.prompt), target, plan)
-        return replace(prepared, candidates=candidates if self.chooser else 1)
-
-    def _read_plan(self, text: str | None) -> Plan | None:
-        """A request's plan, None where there is none."""
-        plan = parse_plan(text) if text else None
-        if plan is not None and "layout" not in self.card["tasks"]:
+        if plans and any(plans) and "layout" not in self.card["tasks"]:
             raise UserError("This model draws without plans.", fix="Leave the plan out, or name another model.")
-        return plan
+        candidates = candidates if self.chooser else 1
+        own = tuple(plans[number % len(plans)] for number in range(candidates)) if plans else None
+        return self._prepared(request, "draw", check_prompt(request.prompt), target, candidates, own)
 
     def _prepare_edit(self, request: EditRequest) -> Prepared:
         self._need("edit")
@@ -359,20 +349,31 @@ class ImageGenerator:
         parts = [PictureCodes(digits=codes, role=Role.SOURCE), target]
         seeing = new_job(self.vocabulary, "edit", ("", ""), parts, request.seed).conditional
         sampling = replace(prepared.sampling, guidance=SOURCE_SHARE, guidance_start=SOURCE_SHARE)
-        return replace(prepared, job=replace(prepared.job, conditional=seeing), sampling=sampling)
+        return replace(prepared, jobs=(replace(prepared.job, conditional=seeing),), sampling=sampling)
 
     def _prepared(
-        self, request: Request, task: str, words: str, pictures: list[PictureCodes], plan: Plan | None = None
+        self,
+        request: Request,
+        task: str,
+        words: str,
+        pictures: list[PictureCodes],
+        candidates: int = 1,
+        plans: tuple[str, ...] | None = None,
     ) -> Prepared:
-        """A request whose last picture is to be drawn after `words`, and by the plan."""
+        """A request whose last picture is to be drawn after `words`, every candidate by its plan."""
         mode, unwanted = (
             mode_named(request.mode),
             check_prompt(request.negative_prompt) if request.negative_prompt else "",
         )
-        job = new_job(self.vocabulary, task, (words, unwanted), pictures, request.seed, plan)
+        read = [parse_plan(plan) if plan else None for plan in plans or [""] * candidates]
+        jobs = tuple(
+            new_job(self.vocabulary, task, (words, unwanted), pictures, request.seed, plan, number)
+            for number, plan in enumerate(read)
+        )
         return Prepared(
-            job=job,
-            groups=group_sizes(len(job.order) - job.kept, mode.passes),
+            jobs=jobs,
+            plans=plans,
+            groups=group_sizes(len(jobs[0].order) - jobs[0].kept, mode.passes),
             sampling=mode.sampling if words or unwanted else replace(mode.sampling, guidance=1.0, guidance_start=1.0),
             seed=request.seed,
             about={**request_settings(request, words, unwanted), "model": self.card["hash"], "polarlight": __version__},
@@ -386,7 +387,7 @@ class ImageGenerator:
         """Decode batch by batch, those that run alike together; returns the best candidates in the order of the requests."""
         batches: dict[tuple[Any, ...], list[int]] = {}
         for number, one in enumerate(prepared):
-            alike = (one.job.rows, one.job.columns, one.job.kept, tuple(one.groups), one.sampling, one.candidates)
+            alike = (one.job.rows, one.job.columns, one.job.kept, tuple(one.groups), one.sampling, len(one.jobs))
             batches.setdefault(alike, []).append(number)
         pictures: dict[int, Picture] = {}
         for alike, together in batches.items():
@@ -398,14 +399,14 @@ class ImageGenerator:
 
     def _run_together(self, batch: list[Prepared], on_pass: OnPass | None) -> list[Picture]:
         """Requests that run alike, with all their candidates; drafts are those of the first ones."""
-        each = batch[0].candidates
+        each = len(batch[0].jobs)
 
         def report(number: int, passes: int, digits: UInt8[Tensor, "b n g"]) -> None:
             if on_pass:
                 pairs = list(zip(batch, digits[::each], strict=True))
                 on_pass(number, passes, lambda: [self.draft(one, own, number) for one, own in pairs])
 
-        jobs = [job for one in batch for job in one.rivals()]
+        jobs = [job for one in batch for job in one.jobs]
         digits = decode(self.decoder, jobs, batch[0].groups, batch[0].sampling, self.dtype, report)
         return [self.best(one, own) for one, own in zip(batch, digits.split(each), strict=True)]
 

@@ -1,6 +1,6 @@
 """Plans from prompts: before it draws, the model writes what stands where.
 
-It writes several, and the one is taken that misses least of what the prompt claims by the dictionary: a plan costs a hundredth of
+It writes several, and those are taken that miss least of what the prompt claims by the dictionary: a plan costs a hundredth of
 a picture, and whether it says what was asked is a matter of reading. Rows are decoded together under the rules of `continuous`,
 so a plan does not depend on its company, bit for bit. What may follow is limited to what `text.plan_tokens` can read back; texts
 that the prompt quotes are written letter by letter, each at least once.
@@ -24,10 +24,11 @@ from ..models.weights import load_into, read_card
 from ..ops.sampling import draw
 from ..ops.streams import uniform
 from ..text.claims import Lexicon, misses
-from ..text.plan import Plan, area, format_plan
+from ..text.plan import AUTO, Plan, area, format_plan
 from ..text.plan_tokens import allowed_next, decode_plan
 from ..text.vocabulary import Vocabulary, quoted_texts
 from .continuous import BLOCK, FEWEST, WIDTH, RowsCache, begin_together, enough, visible
+from .image_requests import GRIDS, ImageRequest, Request
 from .packed import DENSE_UP_TO, PackedImageAR
 
 NAME = "planner.safetensors"
@@ -46,28 +47,66 @@ class Ask:
     seed: int
 
 
-def find_planner(folder: Path, vocabulary: Vocabulary, dtype: torch.dtype) -> PackedImageAR | None:
-    """The planner in a folder; None where there is none, or one for another vocabulary.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Planner:
+    """A model that writes plans, and by what they are told apart: without a lexicon it writes one and takes it."""
 
-    Raises:
-        UserError: there is one, and it is damaged.
-    """
-    path = folder / NAME
-    if not path.exists():
-        return None
-    config = read_card(path).get("config", {})
-    if config.get("vocabulary") != len(vocabulary):
-        return None
-    try:
-        with torch.random.fork_rng(devices=[]):
-            model = ImageAR(ImageARConfig(**{**config, "levels": tuple(config["levels"])}))
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"The card beside {path} does not describe a planner of this version: {error}",
-            fix="Use the release that it came with, or train it again.",
-        ) from error
-    load_into(model, path)
-    return PackedImageAR(model.eval().requires_grad_(False), dtype)
+    model: PackedImageAR
+    vocabulary: Vocabulary
+    lexicon: Lexicon | None = None
+
+    @classmethod
+    def find(
+        cls, folder: Path, vocabulary: Vocabulary, dtype: torch.dtype, lexicon: Lexicon | None = None
+    ) -> Planner | None:
+        """The planner in a folder; None where there is none, or one for another vocabulary.
+
+        Raises:
+            UserError: there is one, and it is damaged.
+        """
+        path = folder / NAME
+        if not path.exists():
+            return None
+        config = read_card(path).get("config", {})
+        if config.get("vocabulary") != len(vocabulary):
+            return None
+        try:
+            with torch.random.fork_rng(devices=[]):
+                model = ImageAR(ImageARConfig(**{**config, "levels": tuple(config["levels"])}))
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"The card beside {path} does not describe a planner of this version: {error}",
+                fix="Use the release that it came with, or train it again.",
+            ) from error
+        load_into(model, path)
+        packed = PackedImageAR(model.eval().requires_grad_(False), dtype)
+        return cls(model=packed, vocabulary=vocabulary, lexicon=lexicon)
+
+    @torch.inference_mode()
+    def write(self, asks: Sequence[Ask]) -> list[list[Plan]]:
+        """The best plans for each, best first; none where none could be finished within LONGEST tokens."""
+        tries = PLANS if self.lexicon else 1
+        rows = [_Row(ask, number, self.vocabulary) for ask in asks for number in range(tries)]
+        longest = max((row.opening.ids.shape[1] for row in rows), default=1)
+        together = max(1, DENSE_UP_TO // longest)
+        for start in range(0, len(rows), together):
+            _write_together(self.model, rows[start : start + together])
+        plans = [row.plan() for row in rows]
+        return [best(ask.prompt, plans[n * tries : (n + 1) * tries], self.lexicon) for n, ask in enumerate(asks)]
+
+
+def is_open(plan: str | None, always: bool) -> bool:
+    """Whether a request's plan is still to be written. always: also where it says nothing."""
+    return always if plan is None else plan.strip() == AUTO
+
+
+def open_asks(requests: Sequence[Request], always: bool) -> dict[int, Ask]:
+    """What is to be planned, by the request's number; a request of an unknown aspect is left to who draws it."""
+    return {
+        number: Ask(prompt=one.prompt, rows=GRIDS[one.aspect][0], columns=GRIDS[one.aspect][1], seed=one.seed)
+        for number, one in enumerate(requests)
+        if isinstance(one, ImageRequest) and one.aspect in GRIDS and is_open(one.plan, always)
+    }
 
 
 class _Row:
@@ -114,27 +153,14 @@ def among(allowed: tuple[int, ...], count: int) -> Bool[Tensor, " v"]:
     return flags
 
 
-@torch.inference_mode()
-def write_plans(
-    model: PackedImageAR, v: Vocabulary, asks: Sequence[Ask], lexicon: Lexicon | None = None
-) -> list[Plan | None]:
-    """A plan for each, with a lexicon the best of PLANS; None where none could be finished within LONGEST tokens."""
-    tries = PLANS if lexicon else 1
-    rows = [_Row(ask, number, v) for ask in asks for number in range(tries)]
-    longest = max((row.opening.ids.shape[1] for row in rows), default=1)
-    together = max(1, DENSE_UP_TO // longest)
-    for start in range(0, len(rows), together):
-        _write_together(model, rows[start : start + together])
-    plans = [row.plan() for row in rows]
-    return [best(ask.prompt, plans[n * tries : (n + 1) * tries], lexicon) for n, ask in enumerate(asks)]
-
-
-def best(prompt: str, plans: Sequence[Plan | None], lexicon: Lexicon | None) -> Plan | None:
-    """Of those that miss least the one whose smallest thing or text is largest, for small ones are drawn worst."""
-    finished = [asked_for(prompt, plan) for plan in plans if plan is not None]
-    if not finished or lexicon is None:
-        return finished[0] if finished else None
-    return min(finished, key=lambda plan: (misses(prompt, plan, lexicon), -smallest(plan)))
+def best(prompt: str, plans: Sequence[Plan | None], lexicon: Lexicon | None) -> list[Plan]:
+    """Those that miss least, first the one whose smallest thing or letter is largest, for small ones are drawn worst."""
+    finished = list(dict.fromkeys(asked_for(prompt, plan) for plan in plans if plan is not None))
+    if lexicon is None:
+        return finished
+    missed = [misses(prompt, plan, lexicon) for plan in finished]
+    least = [plan for plan, number in zip(finished, missed, strict=True) if number == min(missed)]
+    return sorted(least, key=smallest, reverse=True)
 
 
 def asked_for(prompt: str, plan: Plan) -> Plan:

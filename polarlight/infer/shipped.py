@@ -183,10 +183,10 @@ class ShippedEngine(WorkerEngine):
         """Plan and prepare tasks and let them join the batch; a task that cannot be prepared hears why."""
         since, joining = time.monotonic(), list[Running]()
         asked = [self._request(ticket.task) for ticket in tickets if isinstance(ticket.task, ImageTask)]
-        requests = self.generator.plan([request for request, _ in asked])
-        for ticket, request, (_, note) in zip(tickets, requests, asked, strict=True):
+        plans = self.generator.plans([request for request, _ in asked])
+        for ticket, (request, note), own in zip(tickets, asked, plans, strict=True):
             try:
-                joining.append(self._prepare(ticket, request, note, since))
+                joining.append(self._prepare(ticket, request, own, note, since))
             except Exception as error:
                 self._finished(time.monotonic() - since)
                 ticket.post(error)
@@ -221,14 +221,17 @@ class ShippedEngine(WorkerEngine):
         self._finished(time.monotonic() - running.since)
         running.ticket.post(event)
 
-    def _prepare(self, ticket: Ticket, request: Request, note: str, since: float) -> Running:
-        """Everything a task needs before its first pass. note: what the picture's metadata shall say beside the request."""
-        prepared = self.generator.prepare(request)
+    def _prepare(
+        self, ticket: Ticket, request: Request, plans: tuple[str, ...] | None, note: str, since: float
+    ) -> Running:
+        """Everything a task needs before its first pass. plans: to draw it by; note: what the picture's metadata shall say beside
+        the request."""
+        prepared = self.generator.prepare(request, plans)
         if note:
             prepared.about["note"] = note
         return Running(
             ticket=ticket,
-            candidates=[Drawing(job, prepared.groups, prepared.sampling) for job in prepared.rivals()],
+            candidates=[Drawing(job, prepared.groups, prepared.sampling) for job in prepared.jobs],
             prepared=prepared,
             previews=preview_passes(len(prepared.groups), ticket.task.previews),
             since=since,

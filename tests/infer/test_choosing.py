@@ -1,6 +1,7 @@
 """Candidates: the reader's best is kept, the same one from every door, and what cannot be chosen is said."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ from tiny import LEVELS, image_model, reader_model, visual_tokenizer
 
 from polarlight.base.errors import UserError
 from polarlight.infer.choosing import NAME, Chooser, Sight
-from polarlight.infer.engine import Cancelled, Done, ImageTask, Preview, UnsupportedTask
+from polarlight.infer.engine import Cancelled, Done, ImageResult, ImageTask, Preview, UnsupportedTask
 from polarlight.infer.images import EditRequest, ImageGenerator, ImageRequest
+from polarlight.infer.planning import Planner
 from polarlight.infer.shipped import ShippedEngine
 from polarlight.models.image_grammar import frame
 from polarlight.models.weights import export
+from polarlight.text.plan import Plan, parse_plan
 
 CARD = {"tasks": ["draw", "edit"], "sizes": [128], "hash": "0123abcd"}
 
@@ -113,6 +116,50 @@ def test_the_first_candidate_is_the_picture_without_a_choice_and_the_others_are_
     assert drawn[0].metadata["claims"] == {"cat": 0.5}
 
 
+class Written(Planner):
+    """Has written two plans beforehand."""
+
+    def write(self, asks: object) -> list[list[Plan]]:
+        return [[parse_plan(text) for text in PLANS] for _ in asks]  # type: ignore[attr-defined]
+
+
+PLANS = ["cat @ 0 0 15 31", "cat @ 8 8 31 31"]
+
+
+def planning(chooser: Chooser) -> ImageGenerator:
+    made = generator(chooser)
+    made.card = CARD | {"tasks": ["draw", "layout", "plan"]}
+    made.planner = Written(model=made.decoder, vocabulary=made.vocabulary)
+    return made
+
+
+def test_candidates_are_drawn_by_the_written_plans_in_turn() -> None:
+    drawn = [planning(Picky(number)).draw([REQUEST])[0] for number in range(4)]
+    assert [picture.metadata["plan"] for picture in drawn] == [*PLANS, *PLANS]
+    assert len({picture.pixels.tobytes() for picture in drawn}) == 4
+    alone = planning(Picky(0)).draw([replace(REQUEST, plan=PLANS[1], candidates=1)])[0]
+    given = [planning(Picky(number)).draw([replace(REQUEST, plan=PLANS[1])])[0] for number in (0, 1)]
+    assert np.array_equal(given[0].pixels, alone.pixels)
+    assert np.array_equal(given[1].pixels, drawn[1].pixels)  # the same plan, the same noise
+
+
+def test_the_engine_plans_as_the_generator_does(chooser: Chooser) -> None:
+    model = planning(chooser)
+    wanted = model.draw([REQUEST])[0]
+
+    async def drawn() -> ImageResult:
+        engine = ShippedEngine(model, slots=3)
+        ticket = await engine.submit(ImageTask(prompt="a cat", seed=7, mode="quality"), OnePermit())
+        result = await ticket.result()
+        await engine.close()
+        return result
+
+    result = asyncio.run(asyncio.wait_for(drawn(), 60))
+    assert np.array_equal(result.pixels, wanted.pixels)
+    assert result.metadata == wanted.metadata
+    assert result.metadata["plan"] in PLANS
+
+
 def test_a_choice_depends_on_its_own_request_alone(chooser: Chooser) -> None:
     model = generator(chooser)
     others = [ImageRequest(prompt=words, seed=n, mode="quality") for n, words in enumerate(("a dog", "snow", "two"))]
@@ -177,7 +224,7 @@ def test_what_cannot_be_chosen_is_said(chooser: Chooser) -> None:
         with pytest.raises(UserError, match="not possible"):
             generator(chooser).draw([ImageRequest(prompt="a cat", candidates=count)])
     edit = EditRequest(picture=np.zeros((128, 128, 3), np.uint8), instruction="add a cat", mode="quality")
-    assert generator(chooser).prepare(edit).candidates == 1
+    assert len(generator(chooser).prepare(edit).jobs) == 1
     info = ShippedEngine(generator(chooser)).info
     info.check(ImageTask(prompt="a cat", candidates=16))
     with pytest.raises(UnsupportedTask, match="from 17 candidates"):

@@ -17,7 +17,7 @@ ORDER = torch.tensor([3, 1, 0, 2, 5, 4])
 def new_prepared(kept: int, groups: list[int]) -> Prepared:
     target = Picture(digits=codes(2, 3, image_model()), order=ORDER, kept=kept)
     job = new_job(Vocabulary.shipped(), "draw", ("a cat", ""), [target], 7)
-    return Prepared(job=job, groups=groups, sampling=Sampling(), seed=7, about={})
+    return Prepared(jobs=(job,), groups=groups, sampling=Sampling(), seed=7, about={})
 
 
 def test_a_job_has_the_words_on_one_side_and_what_is_unwanted_on_the_other() -> None:

@@ -5,7 +5,7 @@ import torch
 from tiny import image_model
 
 from polarlight.infer.packed import PackedImageAR
-from polarlight.infer.planning import PLANS, TEMPERATURE, TOP_P, Ask, asked_for, best, smallest, write_plans
+from polarlight.infer.planning import PLANS, TEMPERATURE, TOP_P, Ask, Planner, asked_for, best, smallest
 from polarlight.models.image_ar import ImageAR, causal_mask
 from polarlight.models.image_grammar import Text, plan_opening, write
 from polarlight.ops.sampling import draw
@@ -56,34 +56,37 @@ def reference(model: ImageAR, ask: Ask, number: int = 0) -> Plan | None:
     return None
 
 
+def planner(lexicon: Lexicon | None = None) -> Planner:
+    return Planner(model=PackedImageAR.of(eager_model(), torch.float32), vocabulary=V, lexicon=lexicon)
+
+
 def test_planning_with_the_cache_equals_planning_without() -> None:
     model = eager_model()
-    plans = write_plans(PackedImageAR.of(model, torch.float32), V, ASKS)
-    assert plans == [reference(model, ask) for ask in ASKS]
-    assert any(plan is not None for plan in plans)
+    plans = planner().write(ASKS)
+    assert plans == [[plan] if (plan := reference(model, ask)) else [] for ask in ASKS]
+    assert any(plans)
 
 
 def test_a_plan_does_not_depend_on_its_company() -> None:
-    packed = PackedImageAR.of(eager_model(), torch.float32)
-    together = write_plans(packed, V, ASKS * 3)
-    assert together == [write_plans(packed, V, [ask])[0] for ask in ASKS] * 3
+    one = planner()
+    assert one.write(ASKS * 3) == [one.write([ask])[0] for ask in ASKS] * 3
 
 
 LEXICON = Lexicon(nouns={"cat": "cat", "dogs": "dog"}, colours=frozenset({"red", "blue"}), materials=frozenset())
 
 
-def test_one_of_several_plans_is_taken() -> None:
+def test_the_best_of_several_plans_are_taken() -> None:
     model = eager_model()
-    chosen = write_plans(PackedImageAR.of(model, torch.float32), V, ASKS[:1], LEXICON)
+    chosen = planner(LEXICON).write(ASKS[:1])
     assert chosen == [best(ASKS[0].prompt, [reference(model, ASKS[0], number) for number in range(PLANS)], LEXICON)]
 
 
-def test_the_best_plan_misses_least_and_has_no_small_things() -> None:
+def test_the_best_plans_miss_least_and_have_no_small_things_first() -> None:
     small, large, wrong = (parse_plan(text) for text in ("cat red @ 3 3 5 5", "cat red @ 3 3 9 9", "dog @ 0 0 31 31"))
-    assert best("a red cat", [None, wrong, small, large], LEXICON) == large
-    assert best("a red cat", [None, wrong, small], LEXICON) == small
-    assert best("a red cat", [None], LEXICON) is None
-    assert best("a red cat", [None, wrong, large], None) == wrong
+    assert best("a red cat", [None, wrong, small, large, small], LEXICON) == [large, small]
+    assert best("a red cat", [None, wrong], LEXICON) == [wrong]
+    assert best("a red cat", [None], LEXICON) == []
+    assert best("a red cat", [None, wrong, large], None) == [wrong, large]
     assert smallest(parse_plan('cat @ 0 0 15 31; sign "AB" @ 0 0 15 15')) == 1 / 8
     assert smallest(parse_plan("")) == 0
 
@@ -96,4 +99,4 @@ def test_a_plan_writes_nothing_that_the_prompt_does_not_quote() -> None:
 
 
 def test_nothing_to_plan_gives_nothing() -> None:
-    assert write_plans(PackedImageAR.of(eager_model(), torch.float32), V, []) == []
+    assert planner().write([]) == []
