@@ -23,6 +23,7 @@ from .stored_files import NoSuchFile, StoredFile
 
 TIERS = (("1k", 1_400_000), ("1.5k", 2_900_000))  # pixels up to which a picture has the price of a resolution
 PRICE_QUALITY = {"low": "low", "standard": "low", "medium": "medium"}  # everything above has the price of "high"
+CANDIDATES = 4  # of a picture that its price includes, as many as the shipped model's quality mode draws
 MODE_RANK = {None: 0, "auto": 0, "low": 0, "standard": 0, "medium": 1}  # everything above: the model's last mode
 
 
@@ -41,6 +42,7 @@ class ImageOrder:
     quality: str | None = None
     negative_prompt: str | None = None
     plan: str | None = None
+    candidates: int | None = None
     seed: int | None = None
     task: Literal["draw", "edit", "variation", "upscale"] = "draw"
     factor: int = 2
@@ -98,7 +100,8 @@ def task_of(order: ImageOrder, info: ModelInfo, seed: int) -> ImageTask:
     """One picture of an order as the engine is asked for it."""
     return ImageTask(
         prompt=order.prompt, seed=seed, size=order.size, resolution=order.resolution, mode=mode_of(info, order.quality),
-        negative_prompt=order.negative_prompt, plan=order.plan, pictures=tuple(each.pixels for each in order.pictures),
+        negative_prompt=order.negative_prompt, plan=order.plan, candidates=order.candidates,
+        pictures=tuple(each.pixels for each in order.pictures),
         mask=order.mask_pixels, task=order.task, factor=order.factor, previews=order.previews,
     )  # fmt: skip
 
@@ -137,8 +140,8 @@ def _prepared(service: Service, admission: Admission, order: ImageOrder) -> tupl
     info.check(task)
     made = info.size_of(task)
     ticks = service.state.prices.image(
-        model, n=order.n, resolution=tier_of(made.width, made.height), quality=price_quality(service, model, order),
-        inputs=len(order.pictures),
+        model, n=order.n * paid_times(order.candidates), resolution=tier_of(made.width, made.height),
+        quality=price_quality(service, model, order), inputs=len(order.pictures),
     )  # fmt: skip
     request = task_request(
         task, entry_point=caller.door, key_id=caller.key.id, files=tuple(each.content for each in order.pictures),
@@ -146,6 +149,11 @@ def _prepared(service: Service, admission: Admission, order: ImageOrder) -> tupl
     )  # fmt: skip
     permit = service.gate.check(request)
     return ticks, _body(service, caller, order), permit
+
+
+def paid_times(candidates: int | None) -> int:
+    """How many times a picture's price is paid for so many candidates: CANDIDATES are in the price."""
+    return -(-(candidates or 1) // CANDIDATES)
 
 
 def price_quality(service: Service, model: str, order: ImageOrder) -> str:
@@ -161,7 +169,8 @@ def _body(service: Service, caller: Caller, order: ImageOrder) -> dict[str, Any]
     key_id = caller.key.id
     return {
         "prompt": order.prompt, "n": order.n, "size": order.size, "resolution": order.resolution,
-        "quality": order.quality, "negative_prompt": order.negative_prompt, "plan": order.plan, "seed": order.seed,
+        "quality": order.quality, "negative_prompt": order.negative_prompt, "plan": order.plan,
+        "candidates": order.candidates, "seed": order.seed,
         "task": order.task, "factor": order.factor,
         "pictures": [store_input(service.state, key_id, each.content) for each in order.pictures],
         "mask": order.mask and store_input(service.state, key_id, order.mask),

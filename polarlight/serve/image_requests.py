@@ -103,7 +103,8 @@ def _order(service: Service, asked: ImageSettings, prompt: str, **more: Any) -> 
         raise UserError("The request gives both size and aspect_ratio.", fix="Give one of them.")
     return ImageOrder(
         prompt=prompt, n=asked.n or 1, size=aspect if size == "auto" else size, resolution=asked.resolution,
-        quality=asked.quality, negative_prompt=asked.negative_prompt or None, plan=asked.plan or None, seed=asked.seed,
+        quality=asked.quality, negative_prompt=asked.negative_prompt or None, plan=asked.plan or None,
+        candidates=asked.candidates, seed=asked.seed,
         previews=(asked.partial_images or 0) if asked.stream else 0, **outputs, **more,
     )  # fmt: skip
 

@@ -176,7 +176,8 @@ def _order(service: Service, job: Job) -> ImageOrder:
     pictures = tuple(GivenPicture.read(content) for content in contents)
     return ImageOrder(
         prompt=body["prompt"], n=body["n"], size=body["size"], resolution=body["resolution"],
-        quality=body["quality"], negative_prompt=body["negative_prompt"], plan=body.get("plan"), seed=body["seed"],
+        quality=body["quality"], negative_prompt=body["negative_prompt"], plan=body.get("plan"),
+        candidates=body.get("candidates"), seed=body["seed"],
         task=body["task"], factor=body.get("factor", 2),
         pictures=pictures, mask=mask, previews=body["previews"], form=body["form"],
         mask_pixels=None if mask is None else read_mask(mask, *pictures[0].pixels.shape[:2]),

@@ -40,6 +40,7 @@ class ImageSettings(ImageOutputs):
     seed: Seed | None = None
     negative_prompt: Words | None = None
     plan: Words | None = None
+    candidates: int | None = Field(default=None, ge=1, le=16)
     style: str | None = None
 
     @model_validator(mode="before")

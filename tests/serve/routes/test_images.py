@@ -94,6 +94,18 @@ async def test_quality_chooses_the_mode_and_negative_prompts_reach_the_model(hou
 
 
 @in_house()
+async def test_candidates_reach_the_model_and_are_paid_by_fours(house: House) -> None:
+    house.images.info = replace(house.images.info, candidates=8)
+    for candidates, times in ((4, 1), (5, 2), (8, 2)):
+        answer = await house.client.post(GENERATIONS, json={"prompt": "a cat", "candidates": candidates})
+        assert answer.json()["usage"]["cost_in_usd_ticks"] == times * 200_000_000
+        assert house.images.tasks[-1].candidates == candidates
+    refused = await house.client.post(GENERATIONS, json={"prompt": "a cat", "candidates": 9})
+    assert refused.status_code == 400
+    assert "from 9 candidates" in refused.json()["error"]["message"]
+
+
+@in_house()
 async def test_a_missing_prompt_is_plain_text_on_a_grok_model_and_an_object_elsewhere(house: House) -> None:
     grok = await house.client.post(GENERATIONS, json={"model": "grok-imagine-image"})
     assert (grok.status_code, grok.headers["content-type"]) == (422, "text/plain; charset=utf-8")
