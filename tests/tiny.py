@@ -5,9 +5,11 @@ from torch import Tensor, nn
 
 from polarlight.models.image_ar import ImageAR, ImageARConfig
 from polarlight.models.image_grammar import Picture, Role, Text, Tokens, write
+from polarlight.models.letterer import Letterer, LettererConfig
 from polarlight.models.reader import Reader, ReaderConfig
 from polarlight.models.upscaler import UpscalerConfig, UpscalerModel
 from polarlight.models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
+from polarlight.nn.layers import SwiGLU
 from polarlight.ops.orders import raster
 from polarlight.text.plan import Plan, PlanObject, PlanText
 from polarlight.text.vocabulary import Vocabulary
@@ -29,6 +31,15 @@ def image_model(**overrides: object) -> ImageAR:
     model = ImageAR(ImageARConfig(vocabulary=len(Vocabulary.shipped()), **(small | overrides)))  # type: ignore[arg-type]
     nn.init.normal_(model.head.out.weight)
     return model.eval()
+
+
+def letterer(image: ImageAR) -> Letterer:
+    """A letterer of one block, whose last matrix is random where a new one starts at zero."""
+    made = Letterer(LettererConfig(width=image.config.width, strokes=8, hidden=16, blocks=1))
+    block = made.blocks[0]
+    assert isinstance(block, SwiGLU)
+    nn.init.normal_(block.down.weight)
+    return made.eval()
 
 
 def visual_tokenizer(**overrides: object) -> VisualTokenizer:

@@ -41,6 +41,7 @@ class Drawing:
         self.passes, self.done = 0, job.kept
         self.noise = job.noise[job.order]
         self.ordered = torch.zeros(len(job.order), job.noise.shape[1], dtype=torch.uint8)
+        self.strokes: Float[Tensor, "n e"] | None = None  # in drawing order, where a letterer has a part in it
         given = job.conditional.digits[0, job.conditional.ids.shape[1] - (len(job.order) - 1) :]
         self.ordered[: job.kept] = given[: job.kept]
 
@@ -71,6 +72,10 @@ class Drawing:
     def next_noise(self) -> Float[Tensor, "size g"]:
         """Noise of the next group."""
         return self.noise[self.done : self.done + self.groups[self.passes]]
+
+    def next_strokes(self) -> Float[Tensor, "size e"] | None:
+        """Strokes of the next group."""
+        return None if self.strokes is None else self.strokes[self.done : self.done + self.groups[self.passes]]
 
     def put(self, digits: UInt8[Tensor, "size g"]) -> None:
         """The digits of the next group, in drawing order."""
@@ -161,6 +166,8 @@ class RunningBatch:
             self.place[slot, : len(job.order)] = frame(job.rows, job.columns)[job.order]
             self.sees[slot, :, : len(job.order)] = drawing.sees()[: self.sides]
             self.digits[slot, : len(job.order)] = drawing.ordered
+            if self.model.letterer and job.windows is not None:
+                drawing.strokes = self.model.letterer.strokes(job.windows[job.order])
         sequences = [side for drawing in drawings for side in drawing.opening()[: self.sides]]
         fed = torch.tensor([sequence.ids.shape[1] for sequence in sequences]).view(-1, self.sides)
         tokens = begin_together(sequences, int(fed.max()) + max(drawing.groups[0] for drawing in drawings) - 1)
@@ -274,11 +281,24 @@ class RunningBatch:
                     for side in sides
                 ]
             )
+            if any(drawing.strokes is not None for drawing in drawings):
+                state[0] = self._lettered(state[0], drawings)
             drawn = sample_digits(self.model.head, state, torch.cat(noises), scale, sampling)
             parts = drawn.split([len(noise) for noise in noises])
             for row, drawing, digits in zip(rows, drawings, parts, strict=True):
                 self.digits[here.start + row, drawing.done : drawing.done + len(digits)] = digits
                 drawing.put(digits)
+
+    def _lettered(self, states: Float[Tensor, "n d"], drawings: Sequence[Drawing]) -> Float[Tensor, "n d"]:
+        """The states of the next groups, changed where strokes are near."""
+        assert self.model.letterer is not None
+        parts = states.split([len(drawing.next_noise()) for drawing in drawings])
+        return torch.cat(
+            [
+                part if (strokes := drawing.next_strokes()) is None else self.model.letterer(part, strokes)
+                for part, drawing in zip(parts, drawings, strict=True)
+            ]
+        )
 
     def _resize(self, columns: int) -> None:
         """Make the cache hold so many columns, in whole blocks."""

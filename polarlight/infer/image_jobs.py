@@ -12,10 +12,12 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from ..models.image_grammar import Picture, Text, Tokens, region_words, write
+from ..models.image_grammar import CELL, Picture, Text, Tokens, region_words, write
+from ..models.letterer import windows
 from ..ops.streams import uniform
 from ..text.plan import Plan
 from ..text.vocabulary import Vocabulary
+from ..worlds.sketch import sketches
 from .image_requests import EditRequest, ImageRequest, Request, VariationRequest
 from .sampling import Job, Sampling
 
@@ -58,9 +60,11 @@ def new_job(
     seed: int,
     plan: Plan | None = None,
     candidate: int = 0,
+    letters: bool = False,
 ) -> Job:
     """The job of drawing the last of `pictures` after words. words: what is wanted, and what guidance leads away from; either may
-    be empty; plan: where what is wanted stands; candidate: every one has noise of its own."""
+    be empty; plan: where what is wanted stands; candidate: every one has noise of its own; letters: whether there is a
+    letterer, who writes the plan's texts."""
     target = pictures[-1]
     rows, columns, digits = target.digits.shape
     assert target.order is not None, "the last picture is the one to draw"
@@ -76,6 +80,9 @@ def new_job(
         noise=uniform((rows * columns, digits), seed, "draw", *([candidate] if candidate else [])),
         rows=rows,
         columns=columns,
+        windows=windows(sketches([plan.texts], (rows * CELL, columns * CELL)))[0]
+        if letters and plan and plan.texts
+        else None,
     )
 
 

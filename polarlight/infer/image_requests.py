@@ -12,12 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from ..base.errors import UserError
+from ..models.image_grammar import CELL
 from ..ops.orders import raster, spread
 from ..ops.streams import uniform
 from .sampling import Sampling
 
 GRIDS = {"1:1": (8, 8), "3:2": (6, 9), "2:3": (9, 6), "16:9": (6, 11), "9:16": (11, 6)}  # rows, columns at size 128
-CELL = 16  # px a position side
 MOST_CANDIDATES = 16
 SPREADS = 8  # farthest-point orders that the model learned for each shape
 

@@ -20,6 +20,7 @@ from ..base.seeds import stream_random
 from ..models.image_ar import ImageAR, ImageARConfig
 from ..models.image_grammar import Picture as PictureCodes
 from ..models.image_grammar import Role, pack, unpack
+from ..models.letterer import Letterer
 from ..models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
 from ..models.weights import load_into, read_card
 from ..ops.orders import group_sizes, kept_first
@@ -99,8 +100,10 @@ class ImageGenerator:
         dtype: torch.dtype,
         chooser: Chooser | None = None,
         folder: Path | None = None,
+        letterer: Letterer | None = None,
     ) -> None:
-        """chooser: without one a request has no candidates but its first; folder: where a planner may lie."""
+        """chooser: without one a request has no candidates but its first; folder: where a planner may lie; letterer: who writes the
+        texts of plans."""
         self.chooser, self.folder = chooser, folder
         self.tokenizer, self.model, self.card, self.dtype = tokenizer.eval(), model.eval(), card, dtype
         self.vocabulary = Vocabulary.shipped()
@@ -108,7 +111,7 @@ class ImageGenerator:
             parameter.requires_grad_(False)
             if parameter.ndim >= 2 and not name.endswith("router"):
                 parameter.data = parameter.data.to(dtype)
-        self.decoder = PackedImageAR(model, dtype)
+        self.decoder = PackedImageAR(model, dtype, letterer)
 
     @classmethod
     def load(cls, folder: Path | None = None, dtype: torch.dtype | None = None) -> ImageGenerator:
@@ -137,7 +140,8 @@ class ImageGenerator:
         load_into(tokenizer, tokenizer_path)
         load_into(model, model_path)
         chooser = Chooser.find(folder, tokenizer_card["hash"])
-        return cls(tokenizer, model, card, dtype or fast_dtype(), chooser, folder)
+        letterer = Letterer.find(folder, card["hash"])
+        return cls(tokenizer, model, card, dtype or fast_dtype(), chooser, folder, letterer)
 
     @cached_property
     def planner(self) -> Planner | None:
@@ -367,7 +371,16 @@ class ImageGenerator:
         )
         read = [parse_plan(plan) if plan else None for plan in plans or [""] * candidates]
         jobs = tuple(
-            new_job(self.vocabulary, task, (words, unwanted), pictures, request.seed, plan, number)
+            new_job(
+                self.vocabulary,
+                task,
+                (words, unwanted),
+                pictures,
+                request.seed,
+                plan,
+                number,
+                self.decoder.letterer is not None,
+            )
             for number, plan in enumerate(read)
         )
         return Prepared(

@@ -26,6 +26,7 @@ from ..ops.orders import grid
 from ..text.plan import Plan, PlanObject
 from ..text.vocabulary import Vocabulary
 
+CELL = 16  # px a side of a position
 HEAD = 2  # tokens before a text: <bos> and the task
 OPENING = 3  # tokens before a picture's cells: its height, its width, <img>
 GAP = 8.0  # RoPE distance between the text's end and a picture's centre line, in positions

@@ -37,11 +37,12 @@ class RMSNorm(nn.Module):
 class SwiGLU(nn.Module):
     """down(silu(gate(x)) * value(x)) (Shazeer, arXiv 2002.05202); gate and value are one matrix."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, out: int | None = None) -> None:
+        """out: width of what comes out, that of what goes in where left out."""
         super().__init__()
         self.up = Linear(width, 2 * hidden)
-        self.down = Linear(hidden, width)
+        self.down = Linear(hidden, out or width)
 
-    def forward(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+    def forward(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n o"]:
         gate, value = self.up(x).chunk(2, -1)
         return self.down(F.silu(gate) * value)

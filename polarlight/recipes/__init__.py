@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import UserError
+from ..base.files import PACKAGE
 
 RECIPES = {
     "glyph-mini": "the glyph reader of the tokenizer's loss (2 minutes)",
@@ -26,6 +27,9 @@ RECIPES = {
     "reader-mini": "the reader that says what candidates show (45 minutes; resumed exactly)",
     "reader-smoke": "a tiny reader on a handful of scenes (under a minute)",
     "reader-export": "ship the weights of reader-mini in the package",
+    "letterer-mini": "the letterer that makes the image model write what is asked for (an hour; resumed exactly)",
+    "letterer-smoke": "a tiny letterer on a handful of scenes (under a minute)",
+    "letterer-export": "ship the weights of letterer-mini in the package",
     "judge-mini": "the detector that judges pictures (15 minutes)",
 }
 
@@ -49,8 +53,11 @@ def run(
     from ..ops.peaks import gemm_peak
     from ..train.distributed import joined
     from .runs import Run, activation_dtype
+    from .shipping import ship
 
     stem, _, size = name.rpartition("-")
+    if size == "export" and stem != "image":
+        return ship(folder.parent / f"{stem}-mini" / f"{stem}.safetensors", PACKAGE / "weights")
     module = import_module(f".{stem}_{size if size in ('export', 'gpu') else 'mini'}", __name__)
     peak = gemm_peak(activation_dtype()) if name == "image-mini" else None
     settings = Run(

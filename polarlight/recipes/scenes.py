@@ -23,6 +23,7 @@ from ..base.files import atomic_path
 from ..base.seeds import stream_seed
 from ..models.visual_tokenizer import VisualTokenizer
 from ..worlds.edits import draw_edit
+from ..worlds.lettering import lettering_scene
 from ..worlds.posters import Posters
 from ..worlds.scene import Rendered, Scene, World, picture_size
 from ..worlds.tabletop import Tabletop
@@ -92,7 +93,9 @@ def make_shard(kind: str, index: int, count: int) -> dict[str, Group]:
     """Sample and render one shard."""
     seeds = range(index * count, (index + 1) * count)
     if kind in ("posters", "tabletop"):
-        return _make_scenes(kind, seeds)
+        return _make_scenes(world_of(kind), [world_of(kind).sample(seed) for seed in seeds])
+    if kind == "lettering":
+        return _make_scenes(Posters(), [lettering_scene(seed) for seed in seeds])
     maker = {"edits": _edit, "reference": _reference, "control": _control}[kind]
     by_aspect: dict[tuple[str, str], list] = {}
     for seed in seeds:  # scenes that no plain shard draws: posters, and one in four tabletop
@@ -115,11 +118,9 @@ def allows_edits(scene: Scene, seed: int) -> bool:
     return True
 
 
-def _make_scenes(kind: str, seeds: range) -> dict[str, Group]:
-    world = world_of(kind)
+def _make_scenes(world: World, drawn: list[Scene]) -> dict[str, Group]:
     by_aspect: dict[str, list[Scene]] = {}
-    for seed in seeds:
-        scene = world.sample(seed)
+    for scene in drawn:
         by_aspect.setdefault(scene.spec["aspect"], []).append(scene)
     groups = {}
     for aspect, scenes in by_aspect.items():

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import PLAN, codes, drawing, image_model
+from tiny import PLAN, codes, drawing, image_model, letterer
 from torch import Tensor
 
 from polarlight.infer.continuous import BLOCK, USUAL, Drawing, RunningBatch, enough, visible
 from polarlight.infer.decoding import Job, Sampling, decode
 from polarlight.infer.packed import DENSE_UP_TO, PackedImageAR
 from polarlight.models.image_ar import ImageAR
+from polarlight.models.letterer import inked, windows
 from polarlight.ops.orders import group_sizes
 from polarlight.ops.streams import uniform
 
@@ -24,6 +25,11 @@ WAYS = (
 )
 
 
+def lettering_model(dtype: torch.dtype) -> PackedImageAR:
+    model = image_model()
+    return PackedImageAR(model, dtype, letterer(model))
+
+
 def new_job(model: ImageAR, number: int) -> Job:
     """A job with a grid, a prompt, an order, noise and a number of kept positions of its own; some have a plan."""
     rows, columns = ((3, 4), (4, 5), (2, 3))[number % 3]
@@ -32,7 +38,12 @@ def new_job(model: ImageAR, number: int) -> Job:
     plan = PLAN if number % 4 < 2 else None
     sides = [drawing(digits, order, kept, PROMPTS[number % 2], plan), drawing(digits, order, kept, "")]
     noise = uniform((rows * columns, model.config.digits), number, "draw")
-    return Job(conditional=sides[0], free=sides[1], order=order, kept=kept, noise=noise, rows=rows, columns=columns)
+    sketch = torch.zeros(1, 16 * rows, 16 * columns, dtype=torch.uint8)
+    sketch[:, 10:20, 4:14] = uniform((10, 10), number, "sketch").mul(255).to(torch.uint8)
+    return Job(
+        conditional=sides[0], free=sides[1], order=order, kept=kept, noise=noise, rows=rows, columns=columns,
+        windows=windows(sketch)[0] if number % 2 else None,
+    )  # fmt: skip
 
 
 def new_drawings(model: ImageAR, count: int) -> list[Drawing]:
@@ -71,7 +82,7 @@ def leave(batch: RunningBatch) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_picture_does_not_depend_on_who_joins_when(seed: int) -> None:
-    model = PackedImageAR(image_model(), torch.float32)
+    model = lettering_model(torch.float32)
     drawings = new_drawings(model.model, 9)
     most = run(RunningBatch(model, 4, POSITIONS), drawings, random.Random(seed))
     assert most > 1
@@ -83,7 +94,7 @@ def test_a_picture_does_not_depend_on_who_joins_when(seed: int) -> None:
 def test_pictures_do_not_depend_on_their_company_in_any_precision(dtype: torch.dtype) -> None:
     if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("the CPU has no bf16 matrix products")
-    model = PackedImageAR(image_model(), dtype)
+    model = lettering_model(dtype)
     drawings = new_drawings(model.model, 12)
     run(RunningBatch(model, 4, POSITIONS), drawings, random.Random(0))
     for one in drawings:
@@ -180,3 +191,21 @@ def test_queries_that_are_missing_are_added_and_see_one_column() -> None:
     mask = torch.zeros(2, 1, 1, 4, dtype=torch.bool)
     assert enough(mask, 3)[1, 0].int().tolist() == [[0, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]]
     assert torch.equal(enough(mask, 1), mask)
+
+
+def test_a_letterer_has_a_part_in_sketched_positions_alone() -> None:
+    torch.manual_seed(3)
+    model = image_model()
+    jobs = [replace(new_job(model, number), kept=0) for number in (1, 3)]
+    with_it, without = PackedImageAR(model, torch.float32, letterer(model)), PackedImageAR(model, torch.float32)
+    unsketched = [replace(job, windows=None) for job in jobs]
+    for job, plain in zip(jobs, unsketched, strict=True):
+        drawn = [
+            decode(packed, [each], [len(job.order)], WAYS[0], torch.float32)[0]
+            for packed in (with_it, without)
+            for each in (job, plain)
+        ]  # in one pass none sees another
+        ink = inked(job.windows)
+        assert all(torch.equal(each, drawn[1]) for each in drawn[2:])
+        assert torch.equal(drawn[0][~ink], drawn[1][~ink])
+        assert not torch.equal(drawn[0][ink], drawn[1][ink])

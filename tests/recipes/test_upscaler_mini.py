@@ -11,7 +11,8 @@ from tiny import visual_tokenizer
 from polarlight.base.errors import UserError
 from polarlight.models.upscaler import psnr
 from polarlight.models.visual_tokenizer import to_signed
-from polarlight.recipes import upscaler_export, upscaler_mini
+from polarlight.recipes import run as run_recipe
+from polarlight.recipes import upscaler_mini
 from polarlight.recipes.runs import Run
 from polarlight.recipes.shipping import ship
 from polarlight.recipes.upscaler_mini import CROP, cut, make_batch
@@ -90,7 +91,7 @@ def test_six_steps_are_three_and_then_three_more_bit_for_bit(runs: Path) -> None
 
 def test_shipping_copies_weights_and_card(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no upscaler") as raised:
-        upscaler_export.run(Run(folder=tmp_path / "upscaler-export"))
+        run_recipe("upscaler-export", folder=tmp_path / "upscaler-export")
     assert "polarlight train upscaler-mini" in raised.value.fix
     made = tmp_path / "upscaler-mini" / "upscaler.safetensors"
     made.parent.mkdir()
