@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..models.image_grammar import IGNORE
 from ..models.reader import SIDE, ReaderConfig, Shown
-from ..text.plan import letters
+from ..text.plan import area, letters
 from ..worlds.captions import plan_of
 from ..worlds.nouns import plural, singular, synonyms
 from ..worlds.scene import Scene
@@ -121,11 +121,6 @@ def cells_of(box: Sequence[float], high: int, wide: int) -> tuple[slice, slice]:
     return slice(top, min(high, max(top + 1, round(y1 * high)))), slice(
         left, min(wide, max(left + 1, round(x1 * wide)))
     )
-
-
-def area(box: Sequence[float]) -> float:
-    """Share of the picture."""
-    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def within(place: int, part: slice) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..base.errors import UserError
@@ -164,8 +164,8 @@ def cell_box(x0: int, y0: int, x1: int, y1: int) -> Box:
     return x0 / GRID, y0 / GRID, (x1 + 1) / GRID, (y1 + 1) / GRID
 
 
-def area(box: Box) -> float:
-    """Share of the canvas."""
+def area(box: Sequence[float]) -> float:
+    """Share of the canvas that x0, y0, x1, y1 take."""
     return (box[2] - box[0]) * (box[3] - box[1])
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from .atlas import MONO, draw_font, place_glyphs, text_width
+from .atlas import LINE, MONO, draw_font, place_glyphs, rise_and_fall, text_width
 from .composite import RGB, Layer, glyph_layer
 from .palettes import mix, rgb
 from .words import draw_text
@@ -17,7 +17,6 @@ from .words import draw_text
 CARRIERS = ("post", "hanging", "billboard", "banner", "label", "price tag", "bubble", "neon", "title")
 KINDS = {"label": "label", "price tag": "price tag", "bubble": "bubble", "title": "title"}  # the rest are signs
 SMALLEST_CAP = 10.5  # design px
-LINE = 1.6  # cap heights from baseline to baseline, about
 CAPS = (11.0, 12.0, 14.5, 17.0, 20.0, 24.0, 29.0, 34.0)  # design px: type comes in sizes
 ADVANCES = (10.0, 12.0, 16.0, 20.0, 24.0)  # design px a letter of the monospaced font
 BOARDS = (  # (fill, ink, ink's name)
@@ -57,15 +56,6 @@ class Fitted:
     cap: float
     width: float
     height: float
-
-
-def rise_and_fall(lines: list[str], script: str) -> tuple[float, float]:
-    """How far ink reaches above the first line's and below the last line's baseline, in cap heights."""
-    if script == "hangul":
-        return 1.16, 0.2
-    tall = any(letter in "bdfhklijt'$&%" for letter in lines[0])
-    low = any(letter in "gjpqyQ,$" for letter in lines[-1])
-    return (1.08 if tall else 1.02), (0.32 if low else 0.04)
 
 
 def type_size(cap: float, font: str) -> float | None:

@@ -12,8 +12,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from ..text.plan import PlanText
-from .atlas import MONO, fonts, index, place_glyphs, text_width
-from .carriers import LINE, rise_and_fall
+from .atlas import LINE, MONO, fonts, index, place_glyphs, rise_and_fall, text_width
 from .composite import Layer, composite, glyph_layer
 
 
