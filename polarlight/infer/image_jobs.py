@@ -17,7 +17,6 @@ from ..models.letterer import windows
 from ..ops.streams import uniform
 from ..text.plan import Plan
 from ..text.vocabulary import Vocabulary
-from ..worlds.sketch import sketches
 from .image_requests import EditRequest, ImageRequest, Request, VariationRequest
 from .sampling import Job, Sampling
 
@@ -80,10 +79,15 @@ def new_job(
         noise=uniform((rows * columns, digits), seed, "draw", *([candidate] if candidate else [])),
         rows=rows,
         columns=columns,
-        windows=windows(sketches([plan.texts], (rows * CELL, columns * CELL)))[0]
-        if letters and plan and plan.texts
-        else None,
+        windows=sketched(plan, rows, columns) if letters and plan and plan.texts else None,
     )
+
+
+def sketched(plan: Plan, rows: int, columns: int) -> UInt8[Tensor, "n k"]:
+    """What is sketched of a plan's texts in and around each position."""
+    from ..worlds.sketch import sketches  # who writes nothing need not wait for it
+
+    return windows(sketches([plan.texts], (rows * CELL, columns * CELL)))[0]
 
 
 def told(prompt: str, plan: Plan) -> str:
