@@ -12,8 +12,7 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from ..models.image_grammar import CELL, Picture, Text, Tokens, region_words, write
-from ..models.letterer import windows
+from ..models.image_grammar import Picture, Text, Tokens, region_words, write
 from ..ops.streams import uniform
 from ..text.plan import Plan
 from ..text.vocabulary import Vocabulary
@@ -59,11 +58,9 @@ def new_job(
     seed: int,
     plan: Plan | None = None,
     candidate: int = 0,
-    letters: bool = False,
 ) -> Job:
     """The job of drawing the last of `pictures` after words. words: what is wanted, and what guidance leads away from; either may
-    be empty; plan: where what is wanted stands; candidate: every one has noise of its own; letters: whether there is a
-    letterer, who writes the plan's texts."""
+    be empty; plan: where what is wanted stands; candidate: every one has noise of its own."""
     target = pictures[-1]
     rows, columns, digits = target.digits.shape
     assert target.order is not None, "the last picture is the one to draw"
@@ -79,15 +76,7 @@ def new_job(
         noise=uniform((rows * columns, digits), seed, "draw", *([candidate] if candidate else [])),
         rows=rows,
         columns=columns,
-        windows=sketched(plan, rows, columns) if letters and plan and plan.texts else None,
     )
-
-
-def sketched(plan: Plan, rows: int, columns: int) -> UInt8[Tensor, "n k"]:
-    """What is sketched of a plan's texts in and around each position."""
-    from ..worlds.sketch import sketches  # who writes nothing need not wait for it
-
-    return windows(sketches([plan.texts], (rows * CELL, columns * CELL)))[0]
 
 
 def told(prompt: str, plan: Plan) -> str:

@@ -18,7 +18,6 @@ from ..base.seeds import stream_random
 from ..models.image_ar import ImageAR
 from ..models.image_grammar import Picture as PictureCodes
 from ..models.image_grammar import Role, pack
-from ..models.letterer import Letterer
 from ..models.visual_tokenizer import VisualTokenizer
 from ..ops.orders import group_sizes, kept_first
 from ..text.plan import format_plan, given, parse_plan
@@ -58,10 +57,8 @@ class ImagePreparer:
         dtype: torch.dtype,
         chooser: Chooser | None = None,
         folder: Path | None = None,
-        letterer: Letterer | None = None,
     ) -> None:
-        """chooser: without one a request has no candidates but its first; folder: where a planner may lie; letterer: who writes the
-        texts of plans."""
+        """chooser: without one a request has no candidates but its first; folder: where a planner may lie."""
         self.chooser, self.folder = chooser, folder
         self.tokenizer, self.model, self.card, self.dtype = tokenizer.eval(), model.eval(), card, dtype
         self.vocabulary = Vocabulary.shipped()
@@ -69,7 +66,7 @@ class ImagePreparer:
             parameter.requires_grad_(False)
             if parameter.ndim >= 2 and not name.endswith("router"):
                 parameter.data = parameter.data.to(dtype)
-        self.decoder = PackedImageAR(model, dtype, letterer)
+        self.decoder = PackedImageAR(model, dtype)
 
     @cached_property
     def planner(self) -> Planner | None:
@@ -228,7 +225,6 @@ class ImagePreparer:
                 request.seed,
                 plan,
                 number,
-                self.decoder.letterer is not None,
             )
             for number, plan in enumerate(read)
         )

@@ -16,7 +16,6 @@ from ..base.errors import UserError
 from ..base.files import PACKAGE
 from ..models.image_ar import ImageAR, ImageARConfig
 from ..models.image_grammar import unpack
-from ..models.letterer import Letterer
 from ..models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
 from ..models.weights import load_into, read_card
 from .choosing import Chooser
@@ -102,8 +101,7 @@ class ImageGenerator(ImagePreparer):
         load_into(tokenizer, tokenizer_path)
         load_into(model, model_path)
         chooser = Chooser.find(folder, tokenizer_card["hash"])
-        letterer = Letterer.find(folder, card["hash"])
-        return cls(tokenizer, model, card, dtype or fast_dtype(), chooser, folder, letterer)
+        return cls(tokenizer, model, card, dtype or fast_dtype(), chooser, folder)
 
     def draw(self, requests: Sequence[ImageRequest], on_pass: OnPass | None = None) -> list[Picture]:
         """Draw pictures, those of one shape and mode as one batch. A picture depends on its own request alone, bit for bit.

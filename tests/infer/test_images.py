@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import image_model, letterer, visual_tokenizer
+from tiny import image_model, visual_tokenizer
 
 from polarlight.base.errors import UserError
 from polarlight.infer.images import (
@@ -207,18 +207,6 @@ def test_a_plan_decides_what_is_drawn_and_is_kept_with_the_picture(planner: Imag
     without = planner.draw([replace(request, plan="")])[0]
     assert not np.array_equal(drawn.pixels, moved.pixels)
     assert not np.array_equal(drawn.pixels, without.pixels)
-
-
-def test_a_letterer_writes_the_texts_of_plans_and_nothing_else() -> None:
-    torch.manual_seed(12)
-    plain = new_generator(["draw", "layout"])
-    writing = ImageGenerator(plain.tokenizer, plain.model, plain.card, torch.float32, letterer=letterer(plain.model))
-    request = ImageRequest(prompt="snow at night", seed=3, plan="cat red @ 3 10 11 27")
-    assert np.array_equal(plain.draw([request])[0].pixels, writing.draw([request])[0].pixels)
-    drawn = [writing.draw([replace(request, plan=f'sign "{word}" @ 4 2 19 7')])[0].pixels for word in ("OPEN", "SHUT")]
-    assert not np.array_equal(*drawn)
-    unwritten = plain.draw([replace(request, plan='sign "OPEN" @ 4 2 19 7')])[0].pixels
-    assert not np.array_equal(unwritten, drawn[0])
 
 
 def test_the_models_own_plan_draws_the_same_picture_again(planner: ImageGenerator) -> None:

@@ -12,9 +12,9 @@ from polarlight.base.errors import UserError
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_every_recipe_has_a_file_that_says_its_command(name: str) -> None:
     stem, _, size = name.rpartition("-")
-    module = import_module(f"polarlight.recipes.{stem}_{'export' if size == 'export' else 'mini'}")
+    module = import_module(f"polarlight.recipes.{'image_export' if name == 'image-export' else f'{stem}_mini'}")
     assert callable(module.run)
-    assert f"polarlight train {stem}-" in module.__doc__
+    assert f"polarlight train {stem}-{'export' if size == 'export' else ''}" in module.__doc__
 
 
 def test_an_unknown_recipe_is_refused_with_the_list(tmp_path: Path) -> None:
