@@ -3,7 +3,7 @@
     polarlight train letterer-mini && polarlight train letterer-export
 
 It learns from posters full of texts, and from scenes of both worlds, on the shipped image model, which stays as it is: train it
-anew when that changes. docs/log.md says how long it takes and how legible its letters are.
+anew when that changes. It has not been trained to its end, and drawing does not ask it yet: see docs/log.md.
 """
 
 from __future__ import annotations
