@@ -35,7 +35,9 @@ def image_model(**overrides: object) -> ImageAR:
 
 def letterer(image: ImageAR) -> Letterer:
     """A letterer of one block, whose last matrix is random where a new one starts at zero."""
-    made = Letterer(LettererConfig(width=image.config.width, strokes=8, hidden=16, blocks=1))
+    made = Letterer(LettererConfig(width=image.config.width, letters="EHNOPSTU", strokes=8, hidden=16, blocks=1))
+    made.glyphs = torch.randint(256, made.glyphs.shape).float()
+    made.advances += 0.8
     block = made.blocks[0]
     assert isinstance(block, SwiGLU)
     nn.init.normal_(block.down.weight)

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from ..models.image_grammar import Picture, Text, Tokens, region_words, write
+from ..models.image_grammar import CELL, Picture, Text, Tokens, region_words, write
+from ..models.letterer import Letterer, windows
 from ..ops.streams import uniform
 from ..text.plan import Plan
 from ..text.vocabulary import Vocabulary
@@ -58,9 +59,10 @@ def new_job(
     seed: int,
     plan: Plan | None = None,
     candidate: int = 0,
+    letterer: Letterer | None = None,
 ) -> Job:
     """The job of drawing the last of `pictures` after words. words: what is wanted, and what guidance leads away from; either may
-    be empty; plan: where what is wanted stands; candidate: every one has noise of its own."""
+    be empty; plan: where what is wanted stands; candidate: every one has noise of its own; letterer: writes the plan's texts."""
     target = pictures[-1]
     rows, columns, digits = target.digits.shape
     assert target.order is not None, "the last picture is the one to draw"
@@ -76,6 +78,9 @@ def new_job(
         noise=uniform((rows * columns, digits), seed, "draw", *([candidate] if candidate else [])),
         rows=rows,
         columns=columns,
+        windows=windows(letterer.sketch(plan.texts, (rows * CELL, columns * CELL))[None])[0]
+        if letterer and plan and plan.texts
+        else None,
     )
 
 

@@ -18,11 +18,12 @@ from ..base.seeds import stream_random
 from ..models.image_ar import ImageAR
 from ..models.image_grammar import Picture as PictureCodes
 from ..models.image_grammar import Role, pack
+from ..models.letterer import Letterer
 from ..models.visual_tokenizer import VisualTokenizer
 from ..ops.orders import group_sizes, kept_first
-from ..text.plan import format_plan, given, parse_plan
+from ..text.plan import Plan, format_plan, given, is_open, parse_plan
 from ..text.prompts import check_prompt
-from ..text.vocabulary import Vocabulary
+from ..text.vocabulary import Vocabulary, quoted_texts
 from .choosing import Chooser
 from .image_jobs import Prepared, new_job, request_settings
 from .image_requests import (
@@ -41,7 +42,7 @@ from .image_requests import (
     touched,
 )
 from .packed import PackedImageAR
-from .planning import Planner, is_open, open_asks
+from .planning import Planner, open_asks
 
 SOURCE_SHARE = 0.5  # of the side that sees the picture, in a variation without words: at 1 it copies, at 0 shapes melt
 
@@ -57,16 +58,18 @@ class ImagePreparer:
         dtype: torch.dtype,
         chooser: Chooser | None = None,
         folder: Path | None = None,
+        letterer: Letterer | None = None,
     ) -> None:
-        """chooser: without one a request has no candidates but its first; folder: where a planner may lie."""
-        self.chooser, self.folder = chooser, folder
+        """chooser: without one a request has no candidates but its first; folder: where a planner may lie; letterer: who writes the
+        texts of plans."""
+        self.chooser, self.folder, self.letterer = chooser, folder, letterer
         self.tokenizer, self.model, self.card, self.dtype = tokenizer.eval(), model.eval(), card, dtype
         self.vocabulary = Vocabulary.shipped()
         for name, parameter in [*tokenizer.named_parameters(), *model.named_parameters()]:
             parameter.requires_grad_(False)
             if parameter.ndim >= 2 and not name.endswith("router"):
                 parameter.data = parameter.data.to(dtype)
-        self.decoder = PackedImageAR(model, dtype)
+        self.decoder = PackedImageAR(model, dtype, letterer)
 
     @cached_property
     def planner(self) -> Planner | None:
@@ -76,7 +79,7 @@ class ImagePreparer:
             UserError: the planner's file is damaged.
         """
         lexicon, can = self.chooser.lexicon if self.chooser else None, self.card["tasks"]
-        beside = self.folder if "layout" in can else None
+        beside = self.folder if "layout" in can or self.letterer else None
         planner = Planner.find(beside, self.vocabulary, self.dtype, lexicon) if beside else None
         if planner is None and "plan" in can:
             return Planner(model=self.decoder, vocabulary=self.vocabulary, lexicon=lexicon)
@@ -94,16 +97,14 @@ class ImagePreparer:
         asks = open_asks(requests, self._always)
         if asks:
             written = self._need_planner().write(list(asks.values()))
-            plans = [
-                plans[n] if n not in asks else tuple(map(format_plan, written.pop(0))) or ("",)
-                for n in range(len(plans))
-            ]
+            for number, found in zip(asks, written, strict=True):
+                told = [plan if "layout" in self.card["tasks"] else replace(plan, objects=()) for plan in found]
+                plans[number] = tuple(dict.fromkeys(map(format_plan, told))) or ("",)
         return plans
 
-    @property
-    def _always(self) -> bool:
-        """Whether requests that say nothing of a plan get one."""
-        return "plan" in self.card["tasks"]
+    def _always(self, prompt: str) -> bool:
+        """Whether a request for this that says nothing of a plan gets one."""
+        return "plan" in self.card["tasks"] or bool(self.letterer and quoted_texts(prompt) and self.planner)
 
     def _need_planner(self) -> Planner:
         if self.planner is None:
@@ -114,11 +115,19 @@ class ImagePreparer:
         """Whether a request's plan can be drawn by.
 
         Raises:
-            UserError: it cannot be read, or is to be written and nobody here writes any.
+            UserError: it cannot be read, says what this model does not draw by, or is to be written and nobody here writes any.
         """
-        if is_open(plan, self._always):
+        if is_open(plan):
             self._need_planner()
-        parse_plan(given(plan))
+        self._read_plan(given(plan))
+
+    def _read_plan(self, plan: str) -> Plan | None:
+        read, can_place = parse_plan(plan), "layout" in self.card["tasks"]
+        if plan.strip() and not can_place and self.letterer is None:
+            raise UserError("This model draws without plans.", fix="Leave the plan out, or name another model.")
+        if read.objects and not can_place:
+            raise UserError("This model places texts, and no things.", fix="Leave the things out of the plan.")
+        return read if plan.strip() else None
 
     def prepare(self, request: Request, plans: tuple[str, ...] | None = None) -> Prepared:
         """Everything that a request needs before its first pass. plans: what `plans` says of it, where that is known.
@@ -157,8 +166,6 @@ class ImagePreparer:
             raise UserError(
                 "This model has no reader to choose among candidates.", fix="Ask for one, or name another model."
             )
-        if plans and any(plans) and "layout" not in self.card["tasks"]:
-            raise UserError("This model draws without plans.", fix="Leave the plan out, or name another model.")
         candidates = candidates if self.chooser else 1
         own = tuple(plans[number % len(plans)] for number in range(candidates)) if plans else None
         return self._prepared(request, "draw", check_prompt(request.prompt), target, candidates, own)
@@ -215,17 +222,9 @@ class ImagePreparer:
             mode_named(request.mode),
             check_prompt(request.negative_prompt) if request.negative_prompt else "",
         )
-        read = [parse_plan(plan) if plan else None for plan in plans or [""] * candidates]
+        read = [self._read_plan(plan) for plan in plans or [""] * candidates]
         jobs = tuple(
-            new_job(
-                self.vocabulary,
-                task,
-                (words, unwanted),
-                pictures,
-                request.seed,
-                plan,
-                number,
-            )
+            new_job(self.vocabulary, task, (words, unwanted), pictures, request.seed, plan, number, self.letterer)
             for number, plan in enumerate(read)
         )
         return Prepared(

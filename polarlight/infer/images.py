@@ -16,6 +16,7 @@ from ..base.errors import UserError
 from ..base.files import PACKAGE
 from ..models.image_ar import ImageAR, ImageARConfig
 from ..models.image_grammar import unpack
+from ..models.letterer import Letterer
 from ..models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
 from ..models.weights import load_into, read_card
 from .choosing import Chooser
@@ -101,7 +102,8 @@ class ImageGenerator(ImagePreparer):
         load_into(tokenizer, tokenizer_path)
         load_into(model, model_path)
         chooser = Chooser.find(folder, tokenizer_card["hash"])
-        return cls(tokenizer, model, card, dtype or fast_dtype(), chooser, folder)
+        letterer = Letterer.find(folder, card["hash"])
+        return cls(tokenizer, model, card, dtype or fast_dtype(), chooser, folder, letterer)
 
     def draw(self, requests: Sequence[ImageRequest], on_pass: OnPass | None = None) -> list[Picture]:
         """Draw pictures, those of one shape and mode as one batch. A picture depends on its own request alone, bit for bit.

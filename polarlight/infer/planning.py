@@ -8,7 +8,7 @@ that the prompt quotes are written letter by letter, each at least once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from ..models.weights import load_into, read_card
 from ..ops.sampling import draw
 from ..ops.streams import uniform
 from ..text.claims import Lexicon, misses
-from ..text.plan import AUTO, Plan, area, format_plan
+from ..text.plan import Plan, area, format_plan, is_open
 from ..text.plan_tokens import allowed_next, decode_plan
 from ..text.vocabulary import Vocabulary, quoted_texts
 from .continuous import BLOCK, FEWEST, WIDTH, RowsCache, begin_together, enough, visible
@@ -95,17 +95,15 @@ class Planner:
         return [best(ask.prompt, plans[n * tries : (n + 1) * tries], self.lexicon) for n, ask in enumerate(asks)]
 
 
-def is_open(plan: str | None, always: bool) -> bool:
-    """Whether a request's plan is still to be written. always: also where it says nothing."""
-    return always if plan is None else plan.strip() == AUTO
-
-
-def open_asks(requests: Sequence[Request], always: bool) -> dict[int, Ask]:
-    """What is to be planned, by the request's number; a request of an unknown aspect is left to who draws it."""
+def open_asks(requests: Sequence[Request], always: Callable[[str], bool]) -> dict[int, Ask]:
+    """What is to be planned, by the request's number; a request of an unknown aspect is left to who draws it. always: whether a
+    prompt is planned also where the request says nothing of a plan."""
     return {
         number: Ask(prompt=one.prompt, rows=GRIDS[one.aspect][0], columns=GRIDS[one.aspect][1], seed=one.seed)
         for number, one in enumerate(requests)
-        if isinstance(one, ImageRequest) and one.aspect in GRIDS and is_open(one.plan, always)
+        if isinstance(one, ImageRequest)
+        and one.aspect in GRIDS
+        and (always(one.prompt) if one.plan is None else is_open(one.plan))
     }
 
 

@@ -93,12 +93,13 @@ class ShippedEngine(WorkerEngine):
         can = card["tasks"]
         tasks = tuple(task for task, needed in NEEDED.items() if needed in can)
         tasks += ("upscale",) if self.upscaler else ()
+        plans = "layout" in can or self.generator.letterer is not None
         sizes = {aspect: (columns * CELL, rows * CELL) for aspect, (rows, columns) in GRIDS.items()}
         return ModelInfo(
             name=self._name, owner="polarlight", modality="image", family="polarlight", tasks=tasks,
             sizes={RESOLUTION: sizes}, modes=tuple(MODES), max_prompt=LONGEST_PROMPT, max_inputs=1,
             created=card.get("created", 0), negative_prompt=True, masks="edit" in can,
-            plans="layout" in can, candidates=MOST_CANDIDATES if self.generator.chooser else 1,
+            plans=plans, candidates=MOST_CANDIDATES if self.generator.chooser else 1,
         )  # fmt: skip
 
     def _check(self, task: Task) -> None:

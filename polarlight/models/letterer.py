@@ -3,10 +3,14 @@
 It changes what the image model knows of a position (its state, before the digits are drawn) by the strokes in and around that
 position, as ControlNet's branches (arXiv 2302.05543) change features; the image model stays as it is. A position without strokes
 near is left alone, so that pictures without texts are the same with it as without.
+
+A sketch is the planned letters in one plain font where they are to stand: which and where, and nothing of type, colour or ground
+(as the glyph pictures of AnyText, arXiv 2311.03054). The font lies in the letterer's own file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +21,8 @@ from torch import Tensor, nn
 
 from ..base.errors import UserError
 from ..nn.layers import Linear, RMSNorm, SwiGLU
+from ..text.lettering import BASELINE, CANVAS, CAP, LINE, PEN, rise_and_fall
+from ..text.plan import PlanText
 from .image_grammar import CELL
 from .weights import load_into, read_card
 
@@ -26,9 +32,11 @@ MARGIN = 8  # px around a position that are seen
 
 @dataclass(frozen=True, kw_only=True)
 class LettererConfig:
-    """width: of the image model's states; strokes: features of a window; hidden: of each of `blocks`."""
+    """width: of the image model's states; letters: those it has a glyph of; strokes: features of a window; hidden: of each of
+    `blocks`."""
 
     width: int
+    letters: str
     strokes: int = 256
     hidden: int = 512
     blocks: int = 2
@@ -46,6 +54,10 @@ class Letterer(nn.Module):
         for block in blocks:
             nn.init.zeros_(block.down.weight)
         self.blocks = nn.ModuleList(blocks)
+        self.glyphs: Tensor
+        self.advances: Tensor
+        self.register_buffer("glyphs", torch.zeros(len(c.letters), *CANVAS))  # coverage, 0..255
+        self.register_buffer("advances", torch.zeros(len(c.letters)))  # cap heights
 
     @classmethod
     def find(cls, folder: Path, image: str) -> Letterer | None:
@@ -71,6 +83,39 @@ class Letterer(nn.Module):
         load_into(letterer, path)
         return letterer
 
+    def sketch(self, texts: Sequence[PlanText], size: tuple[int, int]) -> UInt8[Tensor, "h w"]:
+        """Coverage by the letters of texts, 0..255, in a picture of `size` (height, width) px, each text stretched so that its ink
+        fills its box. A text with a letter that has no glyph is left out."""
+        sketch = torch.zeros(size)
+        for text in texts:
+            if set(text.text) - {" ", "\n"} <= set(self.config.letters):
+                self._sketch_text(sketch, text)
+        return (sketch.clamp(0, 255) + 0.5).to(torch.uint8)
+
+    def _sketch_text(self, sketch: Float[Tensor, "h w"], text: PlanText) -> None:
+        high, wide = sketch.shape
+        lines, (x0, y0, x1, y1) = text.text.split("\n"), text.box
+        numbers = {letter: self.config.letters.index(letter) for letter in set(text.text) - {" ", "\n"}}
+        space = (
+            float(self.advances[min(numbers.values())]) if numbers else 0.0
+        )  # a monospaced letter's, where there is one
+        widths = [[float(self.advances[numbers[c]]) if c in numbers else space for c in line] for line in lines]
+        longest = max(map(sum, widths))
+        if not longest:
+            return
+        rise, fall = rise_and_fall(lines, "latin" if text.text.isascii() else "hangul")
+        cap = (y1 - y0) * high / (rise + fall + LINE * (len(lines) - 1))  # px; letters may be wider or narrower
+        stretch = (x1 - x0) * wide / longest
+        for row, (line, steps) in enumerate(zip(lines, widths, strict=True)):
+            pen = (x0 + x1) / 2 * wide - sum(steps) * stretch / 2
+            baseline = y0 * high + (rise + LINE * row) * cap
+            down = resampling(baseline - BASELINE / CAP * cap, cap / CAP, CANVAS[0], high)
+            for letter, step in zip(line, steps, strict=True):
+                if letter in numbers:
+                    across = resampling(pen - PEN / CAP * stretch, stretch / CAP, CANVAS[1], wide)
+                    sketch += down @ self.glyphs[numbers[letter]] @ across.T
+                pen += step * stretch
+
     def strokes(self, windows: UInt8[Tensor, "n k"], dtype: torch.dtype = torch.float32) -> Float[Tensor, "n e"]:
         """What is seen in windows."""
         gate, value = self.see(windows.to(dtype) * (3 / 255)).chunk(2, -1)
@@ -81,6 +126,13 @@ class Letterer(nn.Module):
         for norm, block in zip(self.norms, self.blocks, strict=True):
             states = states + block(norm(torch.cat((states, strokes.to(states.dtype)), -1)))
         return states
+
+
+def resampling(start: float, step: float, cells: int, size: int) -> Float[Tensor, "size cells"]:
+    """The share of each of `size` pixels that each of `cells` cells covers, the first from `start` on, each `step` px long."""
+    edges = start + step * torch.arange(cells + 1)
+    pixels = torch.arange(size)[:, None]
+    return (torch.minimum(edges[1:], pixels + 1) - torch.maximum(edges[:-1], pixels)).clamp_min(0)
 
 
 def windows(sketches: UInt8[Tensor, "b h w"]) -> UInt8[Tensor, "b n k"]:

@@ -29,14 +29,14 @@ from ..text.vocabulary import Vocabulary
 from ..train.loop import Batch, FitConfig, fit
 from ..train.optim import Schedule, optimizers
 from ..worlds.captions import plan_of
-from ..worlds.sketch import sketches
+from ..worlds.sketch import plain_glyphs, plain_letters
 from . import image_mini, tokenizer_mini
 from .image_examples import Examples, Mixture, choose
 from .image_mini import CodedScenes, Window
 from .runs import Run, activation_dtype
 from .scenes import load_codes
 
-STEPS = 1500
+STEPS = 1700
 BATCH = 32
 SHARES = {"lettering": 0.7, "posters": 0.2, "tabletop": 0.1}  # of the pictures of a batch
 WINDOWS = {  # sheets are seen once or twice, scenes are those that image-mini has seen
@@ -77,6 +77,7 @@ class Batches:
     scenes: dict[str, CodedScenes]
     examples: Examples
     size: int
+    letterer: Letterer
 
     def __call__(self, number: int) -> Batch:
         random = stream_random(number, "letterer batch")
@@ -87,7 +88,9 @@ class Batches:
                 if not scene.spec["texts"]:
                     continue
                 high, wide = digits.shape[0] // 2, digits.shape[1] // 2
-                seen = windows(sketches([snapped(plan_of(scene.spec)).texts], (high * CELL, wide * CELL)))[0]
+                seen = windows(
+                    self.letterer.sketch(snapped(plan_of(scene.spec)).texts, (high * CELL, wide * CELL))[None]
+                )[0]
                 sequence = self.examples.draw(scene, digits, group.text[row], style, random)
                 rows.append(Sketched(sequence=sequence, windows=seen, shape=(high, wide)))
         data = lettering(rows)
@@ -144,8 +147,10 @@ def run(run: Run) -> dict:
                 f"There is no image model at {place}.", fix="Train and export one: polarlight train image-mini."
             )
         load_into(image, place)
-    config = LettererConfig(width=image.config.width, **(TINY if run.smoke else {}))
+    letters = plain_letters()
+    config = LettererConfig(width=image.config.width, letters=letters, **(TINY if run.smoke else {}))
     model = Letterer(config)
+    model.glyphs, model.advances = plain_glyphs(letters)
     if not run.smoke and made_for(PACKAGE / "weights" / "letterer.safetensors", config):
         load_into(model, PACKAGE / "weights" / "letterer.safetensors")  # state.pt, if there, takes precedence
     load = partial(load_codes, tokenizer=tokenizer, name=name, dtype=dtype, count=run.shard_size)
@@ -161,7 +166,7 @@ def run(run: Run) -> dict:
     done, ema = fit(
         model,
         lambda model, data, random: letterer_loss(model, image, data, dtype),
-        Batches(scenes=scenes, examples=Examples(vocabulary, MIXTURE), size=size),
+        Batches(scenes=scenes, examples=Examples(vocabulary, MIXTURE), size=size, letterer=model),
         optimizers(model, lr=3e-3, adam_lr=1.5e-3, weight_decay=0.05, exclude=NOT_MUON, dtype=dtype),
         Schedule(steps=steps, warmup=min(50, steps // 4 + 1), decay=0.7),
         FitConfig(steps=steps, minutes=run.minutes, ema=0.997, save_every=100, unit="positions"),

@@ -96,9 +96,14 @@ def parse_plan(text: str) -> Plan:
     return Plan(objects=tuple(objects), texts=tuple(texts))
 
 
+def is_open(plan: str) -> bool:
+    """Whether a plan is still to be written."""
+    return plan.strip() == AUTO
+
+
 def given(plan: str | None) -> str:
     """The plan that somebody wrote; empty where there is none, or it is still to be written."""
-    return "" if plan is None or plan.strip() == AUTO else plan
+    return "" if plan is None or is_open(plan) else plan
 
 
 def snapped(plan: Plan) -> Plan:

@@ -31,7 +31,6 @@ ROTATIONS = (-16, -8, 0, 8, 16)  # degrees, clockwise: the turns whose extents a
 LEVELS = 3
 MONO = "mono"
 MONO_SHARE = 0.6
-LINE = 1.6  # cap heights from baseline to baseline, about
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -100,15 +99,6 @@ def place_glyphs(text: str, font: str) -> list[tuple[Glyph, float]]:
         placed.append((Glyph(x, y, width, height, left / GLYPH_CAP, top / GLYPH_CAP), pen / GLYPH_CAP))
         pen += advance
     return placed
-
-
-def rise_and_fall(lines: list[str], script: str) -> tuple[float, float]:
-    """How far ink reaches above the first line's and below the last line's baseline, in cap heights."""
-    if script == "hangul":
-        return 1.16, 0.2
-    tall = any(letter in "bdfhklijt'$&%" for letter in lines[0])
-    low = any(letter in "gjpqyQ,$" for letter in lines[-1])
-    return (1.08 if tall else 1.02), (0.32 if low else 0.04)
 
 
 def unknown_letter(letter: str, font: str) -> UserError:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from .atlas import LINE, MONO, draw_font, place_glyphs, rise_and_fall, text_width
+from ..text.lettering import LINE, rise_and_fall
+from .atlas import MONO, draw_font, place_glyphs, text_width
 from .composite import RGB, Layer, glyph_layer
 from .palettes import mix, rgb
 from .words import draw_text

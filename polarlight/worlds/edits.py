@@ -14,7 +14,8 @@ from random import Random
 
 from ..base.errors import UserError
 from ..base.seeds import stream_random
-from .atlas import rise_and_fall, text_width
+from ..text.lettering import rise_and_fall
+from .atlas import text_width
 from .carriers import pitch
 from .catalogue import by_name
 from .holdout import held_out_colour

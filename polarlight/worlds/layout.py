@@ -11,7 +11,7 @@ from itertools import combinations
 from random import Random
 from typing import Any
 
-from .atlas import rise_and_fall
+from ..text.lettering import rise_and_fall
 from .carriers import BOARDS, NEONS, fit_text, fractions, text_spec
 from .catalogue import Entry, catalogue
 from .holdout import held_out_colour, held_out_pair, held_out_word

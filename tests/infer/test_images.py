@@ -1,7 +1,7 @@
 """The image generator: one request one picture, exact edits, and mistakes with a way out."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import image_model, visual_tokenizer
+from tiny import image_model, letterer, visual_tokenizer
 
 from polarlight.base.errors import UserError
 from polarlight.infer.images import (
@@ -23,10 +23,12 @@ from polarlight.infer.images import (
     Prepared,
     VariationRequest,
 )
+from polarlight.infer.planning import Ask, Planner
 from polarlight.models.image_grammar import Role, pack
 from polarlight.models.weights import export
 from polarlight.recipes import planner_mini
 from polarlight.recipes.runs import Run
+from polarlight.text.plan import Plan, parse_plan
 from polarlight.text.vocabulary import Vocabulary
 from polarlight.worlds.scene import ASPECTS, picture_size
 
@@ -240,6 +242,47 @@ def test_a_plan_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
     assert "plan" not in follower.draw([request])[0].metadata
     with pytest.raises(UserError, match="cannot be read"):
         follower.check_plan("a cat")
+
+
+def test_a_letterer_writes_the_texts_of_plans_and_nothing_else() -> None:
+    torch.manual_seed(12)
+    plain = new_generator(["draw", "layout"])
+    writing = ImageGenerator(plain.tokenizer, plain.model, plain.card, torch.float32, letterer=letterer(plain.model))
+    request = ImageRequest(prompt="snow at night", seed=3, plan="cat red @ 3 10 11 27")
+    assert np.array_equal(plain.draw([request])[0].pixels, writing.draw([request])[0].pixels)
+    drawn = [writing.draw([replace(request, plan=f'sign "{word}" @ 4 2 19 7')])[0].pixels for word in ("OPEN", "SHUT")]
+    assert not np.array_equal(*drawn)
+    unwritten = plain.draw([replace(request, plan='sign "OPEN" @ 4 2 19 7')])[0].pixels
+    assert not np.array_equal(unwritten, drawn[0])
+
+
+def test_a_model_without_regions_has_texts_placed_where_a_prompt_quotes_any(tmp_path: Path) -> None:
+    torch.manual_seed(13)
+    planner_mini.run(Run(folder=tmp_path, smoke=True, steps=2))
+    made = new_generator(["draw"])
+    writer = ImageGenerator(
+        made.tokenizer, made.model, made.card, torch.float32, folder=tmp_path, letterer=letterer(made.model)
+    )
+    quoting, other = (ImageRequest(prompt=words, seed=3) for words in ("a sign that says 'NOTE'", "a red cat"))
+    assert writer.planner is not None
+    for found in ([parse_plan('cat red @ 3 10 11 27; sign "NOTE" @ 4 2 19 7')], []):
+        writer.planner = Written(model=made.decoder, vocabulary=made.vocabulary, found=found)
+        expected = ('sign "NOTE" @ 4 2 19 7',) if found else ("",)
+        assert writer.plans([quoting, other, replace(other, plan="auto")]) == [expected, None, expected]
+    with pytest.raises(UserError, match="places texts, and no things"):
+        writer.check_plan("cat red @ 3 10 11 27")
+    writer.check_plan('sign "NOTE" @ 4 2 19 7')
+    assert writer.draw([replace(quoting, plan='sign "NOTE" @ 4 2 19 7')])[0].metadata["plan"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Written(Planner):
+    """A planner that has found its plans."""
+
+    found: list[Plan]
+
+    def write(self, asks: Sequence[Ask]) -> list[list[Plan]]:
+        return [self.found for _ in asks]
 
 
 def test_a_picture_of_any_size_is_edited_at_the_nearest_aspect(generator: ImageGenerator) -> None:

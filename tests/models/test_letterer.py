@@ -27,7 +27,7 @@ def test_a_window_holds_a_position_and_its_margin() -> None:
 def test_a_new_letterer_changes_nothing_and_a_trained_one_follows_the_strokes() -> None:
     torch.manual_seed(0)
     states, seen = torch.randn(5, 32), torch.randint(256, (5, 1024), dtype=torch.uint8)
-    new = Letterer(LettererConfig(width=32, strokes=8, hidden=16, blocks=2))
+    new = Letterer(LettererConfig(width=32, letters="", strokes=8, hidden=16, blocks=2))
     assert torch.equal(new(states, new.strokes(seen)), states)
     made = letterer(image_model())
     one, other = (made(states, made.strokes(each)) for each in (seen, seen.flip(0)))
