@@ -17,9 +17,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ..base.files import PACKAGE
-from ..infer.images import fast_dtype, tuples
+from ..infer.images import fast_dtype
 from ..models.detector import Detector, DetectorConfig, Found, decode, normalise
-from ..models.weights import load_into, read_card
+from ..models.weights import load_into, read_card, tuples
 from ..worlds.scene import ASPECTS, picture_size
 
 WEIGHTS = PACKAGE / "weights" / "judge.safetensors"

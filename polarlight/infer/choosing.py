@@ -16,10 +16,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ..base.errors import UserError
 from ..models.image_grammar import frame
 from ..models.reader import SIDE, Reader, ReaderConfig
-from ..models.weights import load_into, read_card
+from ..models.weights import read_card, revive
 from ..text.claims import Claims, Lexicon, Relation, Thing
 
 NAME = "reader.safetensors"
@@ -58,22 +57,9 @@ class Chooser:
             UserError: there is one, and it is damaged.
         """
         path = folder / NAME
-        if not path.exists():
+        if not path.exists() or (card := read_card(path)).get("tokenizer") != tokenizer:
             return None
-        card = read_card(path)
-        if card.get("tokenizer") != tokenizer:
-            return None
-        try:
-            lists = {name: tuple(value) for name, value in card["config"].items() if isinstance(value, list)}
-            with torch.random.fork_rng(devices=[]):
-                chooser = cls(Reader(ReaderConfig(**{**card["config"], **lists})), card)
-        except (KeyError, TypeError) as error:
-            raise UserError(
-                f"The card beside {path} does not describe a reader of this version: {error}",
-                fix="Use the release that it came with, or train it again.",
-            ) from error
-        load_into(chooser.model, path)
-        return chooser
+        return cls(revive(path, "a reader", lambda config: Reader(ReaderConfig(**config))), card)
 
     def best(self, prompt: str, candidates: Sequence[UInt8[Tensor, "h w d"]]) -> tuple[int, dict[str, float]]:
         """The number of the candidate that fits a prompt best, the first of equals; and how likely it meets each claim, 0..1."""

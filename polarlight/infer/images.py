@@ -18,7 +18,7 @@ from ..models.image_ar import ImageAR, ImageARConfig
 from ..models.image_grammar import unpack
 from ..models.letterer import Letterer
 from ..models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
-from ..models.weights import load_into, read_card
+from ..models.weights import load_into, read_card, tuples
 from .choosing import Chooser
 from .decoding import decode
 from .drafts import draft, fill_undrawn
@@ -51,7 +51,6 @@ __all__ = [
     "Prepared",
     "VariationRequest",
     "fast_dtype",
-    "tuples",
 ]
 
 SHIPPED = PACKAGE / "weights"
@@ -210,11 +209,6 @@ class ImageGenerator(ImagePreparer):
         jobs = [job for one in batch for job in one.jobs]
         digits = decode(self.decoder, jobs, batch[0].groups, batch[0].sampling, self.dtype, report)
         return [self.best(one, own) for one, own in zip(batch, digits.split(each), strict=True)]
-
-
-def tuples(config: dict[str, Any]) -> dict[str, Any]:
-    """JSON's lists back to tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
 
 
 def fast_dtype() -> torch.dtype:

@@ -20,7 +20,7 @@ from torch import Tensor
 from ..base.errors import UserError
 from ..models.image_ar import ImageAR, ImageARConfig
 from ..models.image_grammar import Text, Tokens, blank, plan_opening, write
-from ..models.weights import load_into, read_card
+from ..models.weights import read_card, revive
 from ..ops.sampling import draw
 from ..ops.streams import uniform
 from ..text.claims import Lexicon, misses
@@ -65,22 +65,10 @@ class Planner:
             UserError: there is one, and it is damaged.
         """
         path = folder / NAME
-        if not path.exists():
+        if not path.exists() or read_card(path).get("config", {}).get("vocabulary") != len(vocabulary):
             return None
-        config = read_card(path).get("config", {})
-        if config.get("vocabulary") != len(vocabulary):
-            return None
-        try:
-            with torch.random.fork_rng(devices=[]):
-                model = ImageAR(ImageARConfig(**{**config, "levels": tuple(config["levels"])}))
-        except (KeyError, TypeError) as error:
-            raise UserError(
-                f"The card beside {path} does not describe a planner of this version: {error}",
-                fix="Use the release that it came with, or train it again.",
-            ) from error
-        load_into(model, path)
-        packed = PackedImageAR(model.eval().requires_grad_(False), dtype)
-        return cls(model=packed, vocabulary=vocabulary, lexicon=lexicon)
+        model = revive(path, "a planner", lambda config: ImageAR(ImageARConfig(**config)))
+        return cls(model=PackedImageAR(model, dtype), vocabulary=vocabulary, lexicon=lexicon)
 
     @torch.inference_mode()
     def write(self, asks: Sequence[Ask]) -> list[list[Plan]]:

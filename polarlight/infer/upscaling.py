@@ -20,7 +20,7 @@ from .. import __version__
 from ..base.errors import UserError
 from ..models.upscaler import SCALE, UpscalerConfig, UpscalerModel
 from ..models.visual_tokenizer import to_signed, to_uint8
-from ..models.weights import load_into, read_card
+from ..models.weights import read_card, revive
 from .images import SHIPPED, Picture, fast_dtype
 from .sizes import upscaled_size
 
@@ -51,17 +51,7 @@ class Upscaler:
                 f"There is no upscaler at {path}.",
                 fix="Train one first: polarlight train upscaler-mini, then polarlight train upscaler-export.",
             )
-        card = read_card(path)
-        try:
-            with torch.random.fork_rng(devices=[]):
-                model = UpscalerModel(UpscalerConfig(**card["config"]))
-        except (KeyError, TypeError) as error:
-            raise UserError(
-                f"The card beside {path} does not describe an upscaler of this version: {error}",
-                fix="Use the release that it came with, or train it again.",
-            ) from error
-        load_into(model, path)
-        return cls(model, card)
+        return cls(revive(path, "an upscaler", lambda config: UpscalerModel(UpscalerConfig(**config))), read_card(path))
 
     @classmethod
     def find(cls, folder: Path | None = None) -> Upscaler | None:

@@ -19,12 +19,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from ..base.errors import UserError
 from ..nn.layers import Linear, RMSNorm, SwiGLU
 from ..text.lettering import BASELINE, CANVAS, CAP, LINE, PEN, rise_and_fall
 from ..text.plan import PlanText
 from .image_grammar import CELL
-from .weights import load_into, read_card
+from .weights import read_card, revive
 
 NAME = "letterer.safetensors"
 MARGIN = 8  # px around a position that are seen
@@ -67,21 +66,9 @@ class Letterer(nn.Module):
             UserError: there is one, and it is damaged.
         """
         path = folder / NAME
-        if not path.exists():
+        if not path.exists() or read_card(path).get("image") != image:
             return None
-        card = read_card(path)
-        if card.get("image") != image:
-            return None
-        try:
-            with torch.random.fork_rng(devices=[]):
-                letterer = cls(LettererConfig(**card["config"]))
-        except (KeyError, TypeError) as error:
-            raise UserError(
-                f"The card beside {path} does not describe a letterer of this version: {error}",
-                fix="Use the release that it came with, or train it again.",
-            ) from error
-        load_into(letterer, path)
-        return letterer
+        return revive(path, "a letterer", lambda config: cls(LettererConfig(**config)))
 
     def sketch(self, texts: Sequence[PlanText], size: tuple[int, int]) -> UInt8[Tensor, "h w"]:
         """Coverage by the letters of texts, 0..255, in a picture of `size` (height, width) px, each text stretched so that its ink

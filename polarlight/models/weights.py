@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from ..base.errors import UserError
 from ..base.files import atomic_write
+
+Model = TypeVar("Model", bound=nn.Module)
 
 SCALE = ".scale"  # suffix of the fp32 scales of an int8 tensor
 
@@ -97,6 +100,29 @@ def load_into(model: nn.Module, path: Path) -> None:
             f"The weights file {path} is damaged or belongs to another model: {str(error).splitlines()[0]}",
             fix="Restore it from where it came from, or train it again.",
         ) from error
+
+
+def tuples(config: dict[str, Any]) -> dict[str, Any]:
+    """JSON's lists back to tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+
+
+def revive(path: Path, what: str, make: Callable[[dict[str, Any]], Model]) -> Model:
+    """The model of a weights file, for drawing. make: builds it from the config that its card names; what: "a reader".
+
+    Raises:
+        UserError: the card does not describe such a model, or the file is missing, truncated, or of another shape.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]):  # not on "meta": its initialisers import a second of compiler
+            model = make(tuples(read_card(path)["config"]))
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"The card beside {path} does not describe {what} of this version: {error}",
+            fix="Use the release that it came with, or train it again.",
+        ) from error
+    load_into(model, path)
+    return model.eval().requires_grad_(False)
 
 
 def made_for(path: Path, config: Any) -> bool:
