@@ -87,8 +87,8 @@ def imagine(
     Speed mode draws each picture once, in few passes. Quality mode takes a pass for every part of it, draws four candidates and
     keeps the one that, to the model's own reader, shows most of what was asked.
 
-    A model that draws by plans takes one with --plan, or has it written with --plan auto; the answer shows each picture's plan,
-    which can be changed and given back.
+    Words in quotes are written where a planner puts them; the answer shows each picture's plan, which can be changed and given
+    back: --plan 'sign "OPEN" @ 4 2 19 7' (the first and last of 32 columns and rows). A model trained for it takes things, too.
     """
     start = time.perf_counter()
     seed = ready(out, n, seed)

@@ -37,9 +37,10 @@ def draw_composition(
     axes.bar(range(len(names)), values, yerr=spread, color=MODEL, capsize=3, label="model, 95 % interval")
     marks = [100 * ceiling[name]["share"] for name in names]
     axes.scatter(range(len(names)), marks, marker="_", s=900, color=CEILING, zorder=3, label="true renders (ceiling)")
-    if plans:
-        right = [100 * plans[name]["share"] for name in names]
-        axes.scatter(range(len(names)), right, marker="o", s=30, color=PLANS, zorder=4, label="the model's plans")
+    planned = [number for number, name in enumerate(names) if plans and name in plans]
+    if plans and planned:
+        right = [100 * plans[names[number]]["share"] for number in planned]
+        axes.scatter(planned, right, marker="o", s=30, color=PLANS, zorder=4, label="the model's plans")
     axes.set_xticks(range(len(names)), [f"{name}\nn={model[name]['count']}" for name in names], fontsize=7)
     axes.set(title="Composition", ylabel="right, %", ylim=(0, 105))
     axes.legend(fontsize=8, loc="lower left")

@@ -161,10 +161,13 @@ def judge_cases(judge: Judge, cases: Sequence[Case], pixels: Sequence[UInt8[np.n
 
 
 def judge_plans(cases: Sequence[Case], pictures: Sequence[Picture]) -> list[Outcome]:
-    """The plans that pictures were drawn from, by the same rules as what was drawn: who errs, who plans or who draws."""
+    """The plans that pictures were drawn from, by the same rules as what was drawn: who errs, who plans or who draws. Pictures
+    that were drawn without are left out."""
     outcomes = []
     for case, picture in zip(cases, pictures, strict=True):
-        plan = parse_plan(picture.metadata.get("plan") or "")
+        if "plan" not in picture.metadata:
+            continue
+        plan = parse_plan(picture.metadata["plan"])
         if case.category == "text":
             found = [" ".join(text.text.split()) for text in plan.texts]
             verdict = PASSED if case.wanted["text"] in found else failed(f"plans {found}")
@@ -262,7 +265,7 @@ def evaluate(
         "candidates": max(picture.metadata.get("candidates", 1) for picture in pictures),
         "passes_per_picture": sum(picture.passes for picture in pictures) / count,
         "model": score_outcomes(outcomes),
-        "plans": shares(judge_plans(cases, pictures)) if any("plan" in one.metadata for one in pictures) else None,
+        "plans": shares(judge_plans(cases, pictures)) or None,
         "ceiling": score_outcomes(truths),
         "ceiling_by_world": {name: shares([o for o in truths if o.case.world == name]) for name in worlds},
         "fidelity": fidelity(generator.reconstruct, worlds["posters"], min(count, FIDELITY_SCENES)),

@@ -27,7 +27,7 @@ RECIPES = {
     "reader-mini": "the reader that says what candidates show (45 minutes; resumed exactly)",
     "reader-smoke": "a tiny reader on a handful of scenes (under a minute)",
     "reader-export": "ship the weights of reader-mini in the package",
-    "letterer-mini": "the letterer that writes asked-for texts (about an hour; not yet used in drawing)",
+    "letterer-mini": "the letterer that writes asked-for texts (about an hour; resumed exactly)",
     "letterer-smoke": "a tiny letterer on a handful of scenes (under a minute)",
     "letterer-export": "ship the weights of letterer-mini in the package",
     "judge-mini": "the detector that judges pictures (15 minutes)",

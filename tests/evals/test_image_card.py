@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,8 @@ def test_plans_are_judged_by_the_rules_of_pictures():
     assert failures == []
     empty = [Picture(pixels=blank, seed=0, passes=0, metadata={"plan": ""}) for _ in cases]
     assert not any(outcome.verdict.passed for outcome in judge_plans(cases, empty))
+    unplanned = [replace(picture, metadata={}) for picture in empty[:-1]]
+    assert len(judge_plans(cases, [*unplanned, empty[-1]])) == 1
 
 
 def test_shares_count_each_category_with_its_interval():
