@@ -2,8 +2,8 @@
 
     polarlight train reader-mini && polarlight train reader-export
 
-A new run starts from the shipped weights where they are of this config. It learns from collages of the training split's scenes, as
-the tokenizer codes them, and no other training learns from it.
+A new run starts from the shipped weights where they are of this config. It learns from collages of the training split's scenes, and
+its letters from posters full of texts, as the tokenizer codes them; no other training learns from it.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from .scenes import CodedGroup, load_codes
 
 STEPS = 2400
 BATCH = 64
-FIRST_SHARD = 64
-SHARDS = {"posters": 30, "tabletop": 3}
-TABLETOP = 0.15  # share of the pictures, and of what is pasted
+FIRST_SHARD = {"posters": 64, "tabletop": 64, "lettering": 0}
+SHARDS = {"posters": 30, "tabletop": 3, "lettering": 50}
+SHEETS = 0.4  # share of the pictures that are posters full of texts
+TABLETOP = 0.15  # share of the other pictures, and of what is pasted
 PASTES = 14  # tries to paste something, of which about one in four finds a place
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 NOT_MUON = ("place", "says", "stem.0", "down")
@@ -55,22 +56,29 @@ class Batches:
         random = stream_random(number, "reader batch")
         shards = {kind: self.shard(kind, random.randrange(count)) for kind, count in self.shards.items()}
 
-        def draw(aspect: str | None = None) -> Coded:
-            groups = shards["tabletop" if random.random() < TABLETOP else "posters"]
-            group = groups[aspect or random.choice(sorted(groups))]
+        def draw(kind: str, aspect: str | None = None) -> Coded:
+            group = shards[kind][aspect or random.choice(sorted(shards[kind]))]
             row = random.randrange(len(group.scenes))
             return group.scenes[row], group.digits[row]
 
+        def scene(aspect: str | None = None) -> Coded:
+            return draw("tabletop" if random.random() < TABLETOP else "posters", aspect)
+
+        def picture(aspect: str) -> tuple[Tensor, Shown]:
+            if random.random() < SHEETS:
+                return collage(self.config, draw("lettering", aspect), [], random)
+            return collage(self.config, scene(aspect), [scene() for _ in range(PASTES)], random)
+
         aspects = sorted(set.intersection(*(set(groups) for groups in shards.values())))
         aspect = random.choices(aspects, [len(shards["posters"][name].scenes) for name in aspects])[0]
-        made = [collage(self.config, draw(aspect), [draw() for _ in range(PASTES)], random) for _ in range(self.size)]
+        made = [picture(aspect) for _ in range(self.size)]
         data = torch.stack([digits for digits, _ in made]), together([shown for _, shown in made])
         return Batch(data=data, units=self.size)
 
     def shard(self, kind: str, index: int) -> dict[str, CodedGroup]:
         """A shard; all stay in memory."""
         if (kind, index) not in self.kept:
-            self.kept[kind, index] = self.load(kind, FIRST_SHARD + index)
+            self.kept[kind, index] = self.load(kind, FIRST_SHARD[kind] + index)
         return self.kept[kind, index]
 
 
