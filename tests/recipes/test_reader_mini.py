@@ -9,7 +9,7 @@ import torch
 from polarlight.models.image_grammar import IGNORE
 from polarlight.models.reader import ReaderConfig
 from polarlight.recipes import reader_mini
-from polarlight.recipes.reader_mini import LETTERS, Batches, reader_config
+from polarlight.recipes.reader_mini import LETTERS, SHARDS, Batches, reader_config
 from polarlight.recipes.reader_scenes import LARGEST, Canvas, agreed, area, cells_of, collage, nouns
 from polarlight.recipes.runs import Run
 from polarlight.recipes.scenes import CodedGroup
@@ -103,7 +103,7 @@ def test_a_batch_is_the_same_whenever_it_is_made(number: int) -> None:
     group = CodedGroup(digits=digits, text=digits[..., 0], scenes=scenes)
 
     config = reader_config((5,) * 8, smoke=True)
-    shards = {"posters": 1, "tabletop": 1}
+    shards = dict.fromkeys(SHARDS, 1)
     one, two = (
         Batches(load=lambda kind, index: {"1:1": group}, config=config, shards=shards, size=4)(number).data
         for _ in range(2)
