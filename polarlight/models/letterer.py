@@ -83,9 +83,8 @@ class Letterer(nn.Module):
         high, wide = sketch.shape
         lines, (x0, y0, x1, y1) = text.text.split("\n"), text.box
         numbers = {letter: self.config.letters.index(letter) for letter in set(text.text) - {" ", "\n"}}
-        space = (
-            float(self.advances[min(numbers.values())]) if numbers else 0.0
-        )  # a monospaced letter's, where there is one
+        # as wide as the first letter of the alphabet that occurs: Latin ones, which come first, are all equally wide
+        space = float(self.advances[min(numbers.values())]) if numbers else 0.0
         widths = [[float(self.advances[numbers[c]]) if c in numbers else space for c in line] for line in lines]
         longest = max(map(sum, widths))
         if not longest:
