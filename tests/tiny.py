@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from polarlight.models.image_ar import ImageAR, ImageARConfig
 from polarlight.models.image_grammar import Picture, Role, Text, Tokens, write
 from polarlight.models.letterer import Letterer, LettererConfig
+from polarlight.models.proofreader import Proofreader, ProofreaderConfig
 from polarlight.models.reader import Reader, ReaderConfig
 from polarlight.models.upscaler import UpscalerConfig, UpscalerModel
 from polarlight.models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
@@ -87,3 +88,8 @@ def reader_model(levels: tuple[int, ...] = LEVELS) -> Reader:
         width=32, heads=2, stem=16, layers=1,
     )  # fmt: skip
     return Reader(config).eval()
+
+
+def proofreader() -> Proofreader:
+    """A narrow one that knows two letters."""
+    return Proofreader(ProofreaderConfig(letters="AB", width=16, context=16)).eval()

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from ..nn.layers import Linear, RMSNorm, SwiGLU
-from ..text.lettering import BASELINE, CANVAS, CAP, LINE, PEN, rise_and_fall
+from ..text.lettering import BASELINE, CANVAS, CAP, PEN, stands
 from ..text.plan import PlanText
 from .image_grammar import CELL
 from .weights import read_card, revive
@@ -81,22 +81,19 @@ class Letterer(nn.Module):
 
     def _sketch_text(self, sketch: Float[Tensor, "h w"], text: PlanText) -> None:
         high, wide = sketch.shape
-        lines, (x0, y0, x1, y1) = text.text.split("\n"), text.box
+        lines, (x0, _, x1, _) = stands(text.text, text.box, high), text.box
         numbers = {letter: self.config.letters.index(letter) for letter in set(text.text) - {" ", "\n"}}
         # as wide as the first letter of the alphabet that occurs: Latin ones, which come first, are all equally wide
         space = float(self.advances[min(numbers.values())]) if numbers else 0.0
-        widths = [[float(self.advances[numbers[c]]) if c in numbers else space for c in line] for line in lines]
+        widths = [[float(self.advances[numbers[c]]) if c in numbers else space for c in each.line] for each in lines]
         longest = max(map(sum, widths))
         if not longest:
             return
-        rise, fall = rise_and_fall(lines, "latin" if text.text.isascii() else "hangul")
-        cap = (y1 - y0) * high / (rise + fall + LINE * (len(lines) - 1))  # px; letters may be wider or narrower
-        stretch = (x1 - x0) * wide / longest
-        for row, (line, steps) in enumerate(zip(lines, widths, strict=True)):
+        stretch = (x1 - x0) * wide / longest  # letters may be wider or narrower than the cap height says
+        for each, steps in zip(lines, widths, strict=True):
             pen = (x0 + x1) / 2 * wide - sum(steps) * stretch / 2
-            baseline = y0 * high + (rise + LINE * row) * cap
-            down = resampling(baseline - BASELINE / CAP * cap, cap / CAP, CANVAS[0], high)
-            for letter, step in zip(line, steps, strict=True):
+            down = resampling(each.baseline - BASELINE / CAP * each.cap, each.cap / CAP, CANVAS[0], high)
+            for letter, step in zip(each.line, steps, strict=True):
                 if letter in numbers:
                     across = resampling(pen - PEN / CAP * stretch, stretch / CAP, CANVAS[1], wide)
                     sketch += down @ self.glyphs[numbers[letter]] @ across.T

@@ -30,6 +30,9 @@ RECIPES = {
     "letterer-mini": "the letterer that writes asked-for texts (about an hour; resumed exactly)",
     "letterer-smoke": "a tiny letterer on a handful of scenes (under a minute)",
     "letterer-export": "ship the weights of letterer-mini in the package",
+    "proofreader-mini": "the proofreader that reads what candidates say (half an hour; resumed exactly)",
+    "proofreader-smoke": "a tiny proofreader on a handful of scenes (under a minute)",
+    "proofreader-export": "ship the weights of proofreader-mini in the package",
     "judge-mini": "the detector that judges pictures (15 minutes)",
 }
 
