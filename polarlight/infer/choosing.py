@@ -1,13 +1,14 @@
 """Choosing among candidates: several pictures are drawn for one request, and the one is kept in which the reader sees most of what
-the prompt claims. Written words are no claims here: choosing by the letters that the reader sees made them no easier to read.
+the prompt claims. What it quotes is read by somebody else, see `proofreading`.
 
 Scores are taken in fp32 and for one request at a time, so that the choice depends on nothing but the request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,13 @@ class Chooser:
             return None
         return cls(revive(path, "a reader", lambda config: Reader(ReaderConfig(**config))), card)
 
-    def best(self, prompt: str, candidates: Sequence[UInt8[Tensor, "h w d"]]) -> tuple[int, dict[str, float]]:
-        """The number of the candidate that fits a prompt best, the first of equals; and how likely it meets each claim, 0..1."""
+    def best(
+        self, prompt: str, candidates: Sequence[UInt8[Tensor, "h w d"]], others: Mapping[str, Float[Tensor, " b"]]
+    ) -> tuple[int, dict[str, float]]:
+        """The number of the candidate that fits a prompt best, the first of equals; and how likely it meets each claim, 0..1.
+        others: log-probabilities of claims that somebody else has looked at."""
         scores = self.scores(prompt, torch.stack(list(candidates)))
+        scores |= {claim: score.clamp(min=log(LEAST)) for claim, score in others.items()}
         total = sum(scores.values(), torch.zeros(len(candidates)))
         chosen = int(total.argmax())
         return chosen, {claim: round(float(score[chosen].exp()), 3) for claim, score in scores.items()}
@@ -82,7 +87,7 @@ class Chooser:
             scores[said(claims, relation)] = related(
                 there[relation.first], there[relation.second], sight, relation.kind
             )
-        return {claim: score.clamp(min=torch.tensor(LEAST).log()) for claim, score in scores.items()}
+        return {claim: score.clamp(min=log(LEAST)) for claim, score in scores.items()}
 
     def look(self, digits: UInt8[Tensor, "b h w d"]) -> Sight:
         """What the reader sees."""

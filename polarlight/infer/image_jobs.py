@@ -26,8 +26,9 @@ class Prepared:
     """A request made ready: what to decode (see `continuous.Drawing`), and what else its picture needs.
 
     jobs: those of all candidates, of one shape and order; they differ in their noise, and in their plan where there are several;
-    plans: the plan of each, empty where it has none; about: the metadata known beforehand; source, mask: of a masked edit, at the
-    model's size; outside the mask the source stays.
+    plans: the plan of each in turn, empty where it has none; about: the metadata known beforehand; source, mask: of a masked edit,
+    at the model's size; outside the mask the source stays; corrections: rounds that may follow; so_far: in such a round the digits
+    of the picture as it was, a candidate as well; passes_before: those of the rounds before.
     """
 
     jobs: tuple[Job, ...]
@@ -38,11 +39,18 @@ class Prepared:
     about: dict[str, Any]
     source: UInt8[np.ndarray, "_ _ 3"] | None = field(default=None, repr=False)
     mask: Bool[np.ndarray, "_ _"] | None = field(default=None, repr=False)
+    corrections: int = 0
+    so_far: UInt8[Tensor, "n g"] | None = field(default=None, repr=False)
+    passes_before: int = 0
 
     @property
     def job(self) -> Job:
         """That of the first candidate, which is the picture of a request without others."""
         return self.jobs[0]
+
+    def plan(self, candidate: int) -> str:
+        """The plan of a candidate."""
+        return self.plans[candidate % len(self.plans)] if self.plans else ""
 
     def drawn(self, passes: int) -> Bool[Tensor, "rows columns"]:
         """The positions that are given or drawn after so many passes."""

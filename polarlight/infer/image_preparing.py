@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from .. import __version__
@@ -19,6 +19,7 @@ from ..models.image_ar import ImageAR
 from ..models.image_grammar import Picture as PictureCodes
 from ..models.image_grammar import Role, pack
 from ..models.letterer import Letterer
+from ..models.proofreader import Proofreader
 from ..models.visual_tokenizer import VisualTokenizer
 from ..ops.orders import group_sizes, kept_first
 from ..text.plan import Plan, format_plan, given, is_open, parse_plan
@@ -59,10 +60,11 @@ class ImagePreparer:
         chooser: Chooser | None = None,
         folder: Path | None = None,
         letterer: Letterer | None = None,
+        proofreader: Proofreader | None = None,
     ) -> None:
         """chooser: without one a request has no candidates but its first; folder: where a planner may lie; letterer: who writes the
-        texts of plans."""
-        self.chooser, self.folder, self.letterer = chooser, folder, letterer
+        texts of plans; proofreader: who reads them in candidates."""
+        self.chooser, self.folder, self.letterer, self.proofreader = chooser, folder, letterer, proofreader
         self.tokenizer, self.model, self.card, self.dtype = tokenizer.eval(), model.eval(), card, dtype
         self.vocabulary = Vocabulary.shipped()
         for name, parameter in [*tokenizer.named_parameters(), *model.named_parameters()]:
@@ -234,6 +236,31 @@ class ImagePreparer:
             sampling=mode.sampling if words or unwanted else replace(mode.sampling, guidance=1.0, guidance_start=1.0),
             seed=request.seed,
             about={**request_settings(request, words, unwanted), "model": self.card["hash"], "polarlight": __version__},
+            corrections=mode.corrections,
+        )
+
+    def _correction(
+        self, prepared: Prepared, digits: UInt8[Tensor, "n g"], plan: str, doubtful: Bool[Tensor, "rows columns"]
+    ) -> Prepared:
+        """The round that draws some positions of a request's picture anew, with as many candidates as before."""
+        about, mode, count = prepared.about, mode_named(prepared.about["mode"]), len(prepared.jobs)
+        order = kept_first(drawing_order(mode.order, *doubtful.shape), ~doubtful.flatten())
+        kept, number = int((~doubtful).sum()), about.get("corrections", 0) + 1
+        target = [PictureCodes(digits=digits.unflatten(0, doubtful.shape), order=order, kept=kept)]
+        words, read = (about["prompt"], about.get("negative_prompt", "")), self._read_plan(plan)
+        jobs = tuple(
+            new_job(self.vocabulary, "draw", words, target, prepared.seed, read, candidate, self.letterer)
+            for candidate in range(number * count, (number + 1) * count)
+        )
+        about["corrections"] = number
+        return replace(
+            prepared,
+            jobs=jobs,
+            plans=(plan,),
+            groups=group_sizes(len(order) - kept, mode.passes),
+            corrections=prepared.corrections - 1,
+            so_far=digits,
+            passes_before=prepared.passes_before + len(prepared.groups),
         )
 
     def _codes(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[Tensor, "p q g"]:

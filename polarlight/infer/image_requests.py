@@ -24,12 +24,14 @@ SPREADS = 8  # farthest-point orders that the model learned for each shape
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """passes: at most this many groups; order "spread" or "raster"; candidates: pictures drawn for one to choose from."""
+    """passes: at most this many groups; order "spread" or "raster"; candidates: pictures drawn for one to choose from; corrections:
+    rounds in which letters that are read wrong are drawn anew, each with as many candidates."""
 
     passes: int
     order: str
     sampling: Sampling
     candidates: int = 1
+    corrections: int = 0
 
 
 MODES = {
@@ -39,6 +41,7 @@ MODES = {
         order="raster",
         sampling=Sampling(guidance=3.0, guidance_start=3.0, temperature=0.6),
         candidates=4,
+        corrections=2,
     ),
 }
 

@@ -17,8 +17,10 @@ from ..base.files import PACKAGE
 from ..models.image_ar import ImageAR, ImageARConfig
 from ..models.image_grammar import unpack
 from ..models.letterer import Letterer
+from ..models.proofreader import Proofreader
 from ..models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
 from ..models.weights import load_into, read_card, tuples
+from ..text.plan import parse_plan
 from .choosing import Chooser
 from .decoding import decode
 from .drafts import draft, fill_undrawn
@@ -35,6 +37,7 @@ from .image_requests import (
     fit_picture,
     nearest_aspect,
 )
+from .proofreading import Proofs
 
 __all__ = [
     "CELL",
@@ -101,8 +104,8 @@ class ImageGenerator(ImagePreparer):
         load_into(tokenizer, tokenizer_path)
         load_into(model, model_path)
         chooser = Chooser.find(folder, tokenizer_card["hash"])
-        letterer = Letterer.find(folder, card["hash"])
-        return cls(tokenizer, model, card, dtype or fast_dtype(), chooser, folder, letterer)
+        letterer, proofreader = Letterer.find(folder, card["hash"]), Proofreader.find(folder, tokenizer_card["hash"])
+        return cls(tokenizer, model, card, dtype or fast_dtype(), chooser, folder, letterer, proofreader)
 
     def draw(self, requests: Sequence[ImageRequest], on_pass: OnPass | None = None) -> list[Picture]:
         """Draw pictures, those of one shape and mode as one batch. A picture depends on its own request alone, bit for bit.
@@ -151,20 +154,36 @@ class ImageGenerator(ImagePreparer):
     def picture(self, prepared: Prepared, digits: UInt8[Tensor, "n g"], candidate: int = 0) -> Picture:
         """The finished picture of all its digits, by position; candidate: its number."""
         pixels = self._beside_source(prepared, self._decode(prepared, digits).numpy())
-        (height, width), passes = pixels.shape[:2], len(prepared.groups)
+        (height, width), passes = pixels.shape[:2], prepared.passes_before + len(prepared.groups)
         about = {"task": "draw", **prepared.about, "seed": prepared.seed, "passes": passes}
         about |= {"width": width, "height": height}
-        about |= {"plan": prepared.plans[candidate]} if prepared.plans else {}
+        about |= {"plan": prepared.plan(candidate)} if prepared.plans else {}
         return Picture(pixels=pixels, seed=prepared.seed, passes=passes, metadata=about)
 
-    def best(self, prepared: Prepared, digits: UInt8[Tensor, "k n g"]) -> Picture:
-        """The finished picture of the candidate that fits the prompt best."""
-        if self.chooser is None or len(digits) == 1:
+    def finish(self, prepared: Prepared, digits: UInt8[Tensor, "k n g"]) -> Picture | Prepared:
+        """The finished picture, the candidate that fits the prompt best; or what is to be drawn before, where it has letters that
+        are hardly read and the request may have them corrected."""
+        if self.chooser is None or len(prepared.jobs) == 1:
             return self.picture(prepared, digits[0])
-        cells = [unpack(own.unflatten(0, (prepared.job.rows, prepared.job.columns))) for own in digits]
-        chosen, claims = self.chooser.best(prepared.about["prompt"], cells)
-        prepared.about.update(candidates=len(digits), chosen=chosen, claims=claims)
-        return self.picture(prepared, digits[chosen], chosen)
+        again = prepared.so_far is not None
+        candidates = torch.cat((prepared.so_far[None], digits)) if prepared.so_far is not None else digits
+        cells = [unpack(own.unflatten(0, (prepared.job.rows, prepared.job.columns))) for own in candidates]
+        proofs = self._proofs(prepared, candidates)
+        chosen, claims = self.chooser.best(prepared.about["prompt"], cells, proofs.claims() if proofs else {})
+        prepared.about.update(
+            {"claims": claims} if again else {"candidates": len(digits), "chosen": chosen, "claims": claims}
+        )
+        if proofs and prepared.corrections and (doubtful := proofs.doubtful(chosen)).any():
+            return self._correction(prepared, candidates[chosen], prepared.plan(chosen), doubtful)
+        return self.picture(prepared, candidates[chosen], chosen)
+
+    def _proofs(self, prepared: Prepared, candidates: UInt8[Tensor, "k n g"]) -> Proofs | None:
+        """The candidates ready to be read, if there is anything to read and who reads it."""
+        plans = [parse_plan(prepared.plan(number)) for number in range(len(candidates))] if prepared.plans else []
+        if self.proofreader is None or not any(plan.texts for plan in plans):
+            return None
+        pictures = [self._decode(prepared, own) for own in candidates]
+        return Proofs(reader=self.proofreader, pictures=pictures, plans=plans)
 
     def draft(self, prepared: Prepared, digits: UInt8[Tensor, "n g"], passes: int) -> UInt8[np.ndarray, "h w 3"]:
         """How the picture looks after so many passes: sharp where it is drawn, a soft field of the colours around elsewhere."""
@@ -185,30 +204,35 @@ class ImageGenerator(ImagePreparer):
 
     def _run(self, prepared: Sequence[Prepared], on_pass: OnPass | None) -> list[Picture]:
         """Decode batch by batch, those that run alike together; returns the best candidates in the order of the requests."""
-        batches: dict[tuple[Any, ...], list[int]] = {}
-        for number, one in enumerate(prepared):
-            alike = (one.job.rows, one.job.columns, one.job.kept, tuple(one.groups), one.sampling, len(one.jobs))
-            batches.setdefault(alike, []).append(number)
-        pictures: dict[int, Picture] = {}
-        for alike, together in batches.items():
-            step = max(1, AT_ONCE // alike[-1])
-            for members in (together[start : start + step] for start in range(0, len(together), step)):
-                batch = [prepared[number] for number in members]
-                pictures |= zip(members, self._run_together(batch, on_pass), strict=True)
+        pictures, open_ones = dict[int, Picture](), dict(enumerate(prepared))
+        while open_ones:
+            batches: dict[tuple[Any, ...], list[int]] = {}
+            for number, one in open_ones.items():
+                alike = (one.job.rows, one.job.columns, one.job.kept, tuple(one.groups), one.sampling, len(one.jobs))
+                batches.setdefault(alike, []).append(number)
+            made: dict[int, Picture | Prepared] = {}
+            for alike, together in batches.items():
+                step = max(1, AT_ONCE // alike[-1])
+                for members in (together[start : start + step] for start in range(0, len(together), step)):
+                    batch = [open_ones[number] for number in members]
+                    made |= zip(members, self._run_together(batch, on_pass), strict=True)
+            pictures |= {number: one for number, one in made.items() if isinstance(one, Picture)}
+            open_ones = {number: one for number, one in made.items() if isinstance(one, Prepared)}
         return [pictures[number] for number in range(len(prepared))]
 
-    def _run_together(self, batch: list[Prepared], on_pass: OnPass | None) -> list[Picture]:
-        """Requests that run alike, with all their candidates; drafts are those of the first ones."""
+    def _run_together(self, batch: list[Prepared], on_pass: OnPass | None) -> list[Picture | Prepared]:
+        """Requests that run alike, with all their candidates; drafts are those of the first ones. Corrections are not reported:
+        they come after the last pass that was promised."""
         each = len(batch[0].jobs)
 
         def report(number: int, passes: int, digits: UInt8[Tensor, "b n g"]) -> None:
-            if on_pass:
+            if on_pass and not batch[0].passes_before:
                 pairs = list(zip(batch, digits[::each], strict=True))
                 on_pass(number, passes, lambda: [self.draft(one, own, number) for one, own in pairs])
 
         jobs = [job for one in batch for job in one.jobs]
         digits = decode(self.decoder, jobs, batch[0].groups, batch[0].sampling, self.dtype, report)
-        return [self.best(one, own) for one, own in zip(batch, digits.split(each), strict=True)]
+        return [self.finish(one, own) for one, own in zip(batch, digits.split(each), strict=True)]
 
 
 def fast_dtype() -> torch.dtype:

@@ -208,7 +208,13 @@ class ShippedEngine(WorkerEngine):
                 self._standing = [drawing for drawing in self._standing if drawing not in running.candidates]
                 self._leave(running, Cancelled(f"Cancelled after pass {first.passes}."))
             elif all(drawing.finished for drawing in running.candidates):
-                drawn = self.generator.best(running.prepared, torch.stack([each.digits for each in running.candidates]))
+                drawn = self.generator.finish(
+                    running.prepared, torch.stack([each.digits for each in running.candidates])
+                )
+                if isinstance(drawn, Prepared):
+                    running.prepared, running.candidates, running.previews = drawn, drawings_of(drawn), set()
+                    self._standing += running.candidates
+                    continue
                 result = ImageResult(pixels=drawn.pixels, seed=drawn.seed, passes=drawn.passes, metadata=drawn.metadata)
                 self._leave(running, Done(result=result))
             elif first.passes in running.previews:
@@ -232,7 +238,7 @@ class ShippedEngine(WorkerEngine):
             prepared.about["note"] = note
         return Running(
             ticket=ticket,
-            candidates=[Drawing(job, prepared.groups, prepared.sampling) for job in prepared.jobs],
+            candidates=drawings_of(prepared),
             prepared=prepared,
             previews=preview_passes(len(prepared.groups), ticket.task.previews),
             since=since,
@@ -256,3 +262,8 @@ def preview_passes(passes: int, wanted: int) -> set[int]:
     """After which passes to show a preview: at most `wanted`, spread evenly, none after the last pass."""
     count = min(wanted, passes - 1)
     return {max(1, round(passes * number / (count + 1))) for number in range(1, count + 1)}
+
+
+def drawings_of(prepared: Prepared) -> list[Drawing]:
+    """Its candidates, to be let in."""
+    return [Drawing(job, prepared.groups, prepared.sampling) for job in prepared.jobs]

@@ -32,7 +32,7 @@ class Picky(Chooser):
     def __init__(self, chosen: int) -> None:
         self.chosen = chosen
 
-    def best(self, prompt: str, candidates: object) -> tuple[int, dict[str, float]]:
+    def best(self, prompt: str, candidates: object, others: object) -> tuple[int, dict[str, float]]:
         assert prompt == "a cat"
         assert len(candidates) == 4  # type: ignore[arg-type]
         return self.chosen, {"cat": 0.5}
@@ -84,16 +84,25 @@ DOG, BLUE = ("dog", "red", True), ("cat", "blue", True)
 )
 def test_the_candidate_that_meets_most_claims_is_best(prompt: str, rows: list, best: int) -> None:
     candidates = [torch.zeros(2, 2, 2, dtype=torch.uint8)] * len(rows)
-    assert Shown(rows).best(prompt, candidates)[0] == best
+    assert Shown(rows).best(prompt, candidates, {})[0] == best
 
 
 def test_the_claims_of_the_chosen_one_are_told() -> None:
     _, claims = Shown([[CAT, MORE, DOG, DOG]]).best(
-        "two dogs to the left of a cat", [torch.zeros(2, 2, 2, dtype=torch.uint8)]
+        "two dogs to the left of a cat", [torch.zeros(2, 2, 2, dtype=torch.uint8)], {}
     )
     assert list(claims) == ["2 dog", "cat", "number of dog", "dog left of cat"]
     assert claims["2 dog"] > 0.9
     assert claims["dog left of cat"] < 0.1
+
+
+def test_what_others_have_read_counts_as_much() -> None:
+    candidates = [torch.zeros(2, 2, 2, dtype=torch.uint8)] * 2
+    others = {"says NO": torch.tensor([-torch.inf, -0.1])}
+    chosen, claims = Shown([[CAT, MORE], [CAT, MORE]]).best("a cat", candidates, others)
+    assert chosen == 1
+    assert claims["says NO"] == pytest.approx(0.905)
+    assert Shown([[CAT, MORE], [NONE, NONE]]).best("a cat", candidates, {"says NO": torch.tensor([-0.2, -0.1])})[0] == 0
 
 
 @pytest.fixture(scope="module")
