@@ -165,14 +165,13 @@ class ImageGenerator(ImagePreparer):
         are hardly read and the request may have them corrected."""
         if self.chooser is None or len(prepared.jobs) == 1:
             return self.picture(prepared, digits[0])
-        again = prepared.so_far is not None
-        candidates = torch.cat((prepared.so_far[None], digits)) if prepared.so_far is not None else digits
+        candidates = digits if prepared.so_far is None else torch.cat((prepared.so_far[None], digits))
         cells = [unpack(own.unflatten(0, (prepared.job.rows, prepared.job.columns))) for own in candidates]
         proofs = self._proofs(prepared, candidates)
         chosen, claims = self.chooser.best(prepared.about["prompt"], cells, proofs.claims() if proofs else {})
-        prepared.about.update(
-            {"claims": claims} if again else {"candidates": len(digits), "chosen": chosen, "claims": claims}
-        )
+        if prepared.so_far is None:
+            prepared.about.update(candidates=len(digits), chosen=chosen)
+        prepared.about["claims"] = claims
         if proofs and prepared.corrections and (doubtful := proofs.doubtful(chosen)).any():
             return self._correction(prepared, candidates[chosen], prepared.plan(chosen), doubtful)
         return self.picture(prepared, candidates[chosen], chosen)

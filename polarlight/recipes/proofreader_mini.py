@@ -66,14 +66,13 @@ class Batches:
             shard = self.shard(kind, random.randrange(self.shards[kind]))
             aspect = random.choices(sorted(shard), [len(shard[name].scenes) for name in sorted(shard)])[0]
             group = shard[aspect]
-            plans = [plan_of(scene.spec) for scene in group.scenes]
-            rows = [row for row, plan in enumerate(plans) if plan.texts]
+            rows = [row for row, scene in enumerate(group.scenes) if scene.spec["texts"]]
             rows = random.sample(rows, min(count, len(rows)))
             if not rows:
                 continue
             pictures = self.tokenizer.decode(group.digits[rows], self.dtype)
             for row, picture in zip(rows, pictures, strict=True):
-                for text in plans[row].texts:
+                for text in plan_of(group.scenes[row].spec).texts:
                     for strip in strips(picture, text.text, shaken(text.box, text.text, random)):
                         numbers = self.model.numbers(strip.line)
                         if numbers is not None:
