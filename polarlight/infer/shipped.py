@@ -184,13 +184,17 @@ class ShippedEngine(WorkerEngine):
         """Plan and prepare tasks and let them join the batch; a task that cannot be prepared hears why."""
         since, joining = time.monotonic(), list[Running]()
         asked = [self._request(ticket.task) for ticket in tickets if isinstance(ticket.task, ImageTask)]
-        plans = self.generator.plans([request for request, _ in asked])
+        try:
+            plans = self.generator.plans([request for request, _ in asked])
+        except Exception as error:  # a damaged planner, say
+            for ticket in tickets:
+                self._refuse(ticket, error, since)
+            return
         for ticket, (request, note), own in zip(tickets, asked, plans, strict=True):
             try:
                 joining.append(self._prepare(ticket, request, own, note, since))
             except Exception as error:
-                self._finished(time.monotonic() - since)
-                ticket.post(error)
+                self._refuse(ticket, error, since)
         self._under_way += joining
         self._standing += [drawing for running in joining for drawing in running.candidates]
         entering, self._standing = self._standing[: self._batch.free], self._standing[self._batch.free :]
@@ -221,6 +225,11 @@ class ShippedEngine(WorkerEngine):
                 running.previews.remove(first.passes)
                 draft = self.generator.draft(running.prepared, first.digits, first.passes)
                 ticket.post(Preview(number=first.passes, passes=len(first.groups), picture=draft))
+
+    def _refuse(self, ticket: Ticket, error: Exception, since: float) -> None:
+        """The only event of a task that does not begin."""
+        self._finished(time.monotonic() - since)
+        ticket.post(error)
 
     def _leave(self, running: Running, event: Done | Exception) -> None:
         """The last event of a task."""

@@ -257,6 +257,27 @@ def test_a_task_that_cannot_be_prepared_hears_why_and_the_next_one_is_drawn(
     assert np.array_equal(run(draw()), alone[0])
 
 
+def test_tasks_whose_plans_cannot_be_written_hear_why_and_the_next_one_is_drawn(
+    generator: ImageGenerator, alone: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(requests: object) -> None:
+        raise UserError("The planner is damaged.")
+
+    async def draw() -> np.ndarray:
+        engine = ShippedEngine(generator)
+        with monkeypatch.context() as patch:
+            patch.setattr(generator, "plans", damaged)
+            tickets = [await engine.submit(TASKS[0], OnePermit()) for _ in range(2)]
+            for ticket in tickets:
+                with pytest.raises(UserError, match="planner is damaged"):
+                    await ticket.result()
+        pixels = (await (await engine.submit(TASKS[0], OnePermit())).result()).pixels
+        await engine.close()
+        return pixels
+
+    assert np.array_equal(run(draw()), alone[0])
+
+
 def test_a_pass_that_fails_is_heard_by_all_in_it_and_the_next_one_is_drawn(
     generator: ImageGenerator, alone: list[np.ndarray]
 ) -> None:
