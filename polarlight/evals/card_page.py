@@ -81,6 +81,8 @@ def draw_figures(axes: Axes, card: Mapping[str, Any]) -> None:
             if key in ceiling["text"][script]:
                 numbers = [percent(part["text"][script][key]) for part in (model, ceiling)]
                 rows.append([f"{script}: {name}", *numbers])
+    if "cer" in ceiling["text_short"]:
+        rows.append(["latin, up to 6: CER", *(percent(part["text_short"]["cer"]) for part in (model, ceiling))])
     rows += [
         ["tokenizer PSNR, dB", f"{fidelity['psnr']:.2f}", ""],
         ["tokenizer SSIM", f"{fidelity['ssim']:.4f}", "1"],

@@ -48,6 +48,7 @@ SCENES = {
     "text": "text",
     "materials": "single",  # every tabletop thing has a material
 }
+SHORT = 6  # letters of the Latin words that the goal speaks of
 FRAME = {True: (60, 160, 90), False: (205, 60, 50)}  # of a picture on the contact sheet that passed, that failed
 
 Progress = Callable[[int, int], None]
@@ -214,16 +215,19 @@ def shares(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float | int]]:
 
 
 def score_outcomes(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Composition by category (with the mean over categories, as GenEval reports it) and text, by script and by length."""
+    """Composition by category (with the mean over categories, as GenEval reports it) and text, by script and by length; short:
+    Latin of up to SHORT letters."""
     texts = [outcome for outcome in outcomes if outcome.text is not None]
     table = shares([outcome for outcome in outcomes if outcome.text is None])
     scores = {
         script: [outcome.text for outcome in texts if outcome.case.wanted["script"] == script] for script in LANGUAGES
     }
+    short = [score for score in scores["latin"] if len(score.expected) <= SHORT]
     return {
         "composition": table,
         "mean": sum(row["share"] for row in table.values()) / max(1, len(table)),
         "text": {script: summarise(part) for script, part in scores.items()},
+        "text_short": summarise(short),
         "text_by_length": by_length(scores["latin"]),
     }
 

@@ -124,14 +124,16 @@ def test_the_mean_weighs_categories_alike():
 
 
 def test_texts_are_scored_by_script():
-    def outcome(script: str, read: str) -> Outcome:
-        text = score_text("OPEN", [Reading(text=read, confidence=1)])
+    def outcome(script: str, read: str, wanted: str = "OPEN") -> Outcome:
+        text = score_text(wanted, [Reading(text=read, confidence=1)])
         return Outcome(case=case("text", script=script), verdict=PASSED, text=text)
 
     scores = score_outcomes([outcome("latin", "OPEN"), outcome("hangul", "OPFN")])
     assert scores["text"]["latin"]["cer"] == 0
     assert scores["text"]["hangul"]["cer"] == 0.25
     assert scores["text_by_length"]["4-5"]["count"] == 1
+    short = score_outcomes([outcome("latin", "SUNSET", "SUNSET"), outcome("latin", "", "FITNESS")])["text_short"]
+    assert (short["count"], short["cer"]) == (1, 0)
 
 
 def test_frames_show_what_passed():
