@@ -3,6 +3,7 @@
     python bench/serve.py                                        everything, about five minutes
     python bench/serve.py --parts throughput --modes quality     eight requests at once, in one mode
     python bench/serve.py --parts latency steps                  waiting times at 1, 4 and 16 clients; the price of each step
+    python bench/serve.py --parts product                        eight requests at once, candidates and all, as a user has it
 
 First the proof: pictures from the server, asked for all at once, equal pixel for pixel those that the generator draws one at a
 time, with the watermark that the file names laid over them, or the script stops (where the model runs in bf16 without tiled
@@ -13,6 +14,8 @@ queue, no thread): the ceiling. `peer` is a FastAPI server around Hugging Face t
 `Glm4MoeForCausalLM`, in the best of its own ways to batch; it decodes the sequences of the same pictures, with and without the
 prompt, a position a pass. That is the backbone's share alone (see `harness/peer_server.py`), and the work of quality mode, so the
 peer runs beside quality mode.
+
+In all parts but `product` the reader is left out, so that a request is one drawing in every way.
 
 The servers start as a user starts them: without the allocator settings of the benchmark, which the peer does get.
 """
@@ -43,12 +46,12 @@ from serve_engine import BARS, OpenGate, bare_decode, new_request, new_requests,
 
 from polarlight.base.machine import this_machine
 from polarlight.infer.engine import ImageTask
-from polarlight.infer.images import MODES, ImageGenerator, ImageRequest
+from polarlight.infer.images import MODES, SHIPPED, ImageGenerator, ImageRequest
 from polarlight.infer.shipped import ShippedEngine
 from polarlight.media.pictures import settings_inside
 from polarlight.media.watermark import PUBLIC_KEY, embed
 
-PARTS = ("throughput", "latency", "steps")
+PARTS = ("throughput", "latency", "steps", "product")
 PEER_BAR, PEER_MODE = 1.3, "quality"
 QUALITY = {"speed": "low", "quality": "high"}  # a mode by its name in the API
 CLIENTS = {1: 10, 4: 4, 16: 2}  # how many at once: requests of each in a block
@@ -70,8 +73,8 @@ class House:
 
 
 @contextmanager
-def opened(threads: int, with_peer: bool) -> Iterator[House]:
-    """All servers, started and stopped; their state is a temporary folder."""
+def opened(threads: int, with_peer: bool = False, whole: bool = False) -> Iterator[House]:
+    """All servers, started and stopped; their state is a temporary folder. whole: with the reader."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polarlight-bench-")))
 
@@ -80,7 +83,7 @@ def opened(threads: int, with_peer: bool) -> Iterator[House]:
             stack.callback(client.close)
             return client
 
-        weights = one_candidate(folder / "weights")
+        weights = SHIPPED if whole else one_candidate(folder / "weights")
         servers = [stack.enter_context(polarlight_serve(folder / "home", threads, f"polarlight:{weights}"))]
         client = connected(servers[0], owner_key(servers[0]))
         peer = None
@@ -133,12 +136,16 @@ def proven(house: House, mode: str, count: int) -> float:
 
 
 def throughput(house: House, mode: str, count: int, rounds: int) -> tuple[dict[str, Any], Race]:
-    """`count` pictures in every way, interleaved; with the peer in its best way, by a screening of all of them."""
+    """`count` pictures in every way, interleaved; with the peer in its best way, by a screening of all of them. The bare decode is
+    that of all candidates, one batch after the other."""
     generator, requests = house.generator, new_requests(count, mode)
     engine, screening, share = ShippedEngine(generator), {}, proven(house, mode, count)
-    jobs = [generator.prepare(request).job for request in requests]
+    jobs = [job for request in requests for job in generator.prepare(request).jobs]
+    each = len(jobs) // count
     contenders: dict[str, Callable[[], object]] = {
-        "bare decode": partial(bare_decode, generator, requests, jobs),
+        "bare decode": lambda: [
+            bare_decode(generator, requests, jobs[start : start + count]) for start in range(0, count * each, count)
+        ],
         "engine": partial(served, engine, requests),
         "server": partial(fetched, house.client, requests),
         "one by one": partial(one_by_one, generator, requests),
@@ -153,8 +160,8 @@ def throughput(house: House, mode: str, count: int, rounds: int) -> tuple[dict[s
     run = race(contenders, rounds, usage=house.usage)
     asyncio.run(engine.close())
     result: dict[str, Any] = {
-        "part": "throughput", "mode": mode, "pictures": count, "rounds": len(run.seconds["server"]),
-        "dropped": run.dropped, "dtype": str(generator.dtype).removeprefix("torch."),
+        "part": "product" if generator.chooser else "throughput", "mode": mode, "pictures": count,
+        "rounds": len(run.seconds["server"]), "dropped": run.dropped, "dtype": str(generator.dtype).removeprefix("torch."),
         "bars": {**BARS, "over_peer": PEER_BAR}, "identical_to_alone": share,
         "pictures_per_second": {name: count / run.median(name) for name in contenders},
         "share_of_bare_decode": {name: run.median("bare decode") / run.median(name) for name in contenders},
@@ -224,6 +231,12 @@ def main() -> None:
     if options.clock != "wall":
         raise SystemExit("The work is done in other processes, so only the wall clock sees it. Leave --clock out.")
     ceiling()
+    if "product" in options.parts:
+        with opened(options.threads, whole=True) as house:
+            result, run = throughput(house, "quality", options.count, options.rounds)
+            record("serve", result, run.others)
+    if set(options.parts) <= {"product"}:
+        return
     with opened(options.threads, "throughput" in options.parts and PEER_MODE in options.modes) as house:
         if "throughput" in options.parts:
             for mode in options.modes:

@@ -129,8 +129,10 @@ def serving() -> Iterator[str]:
         "one by one": ("one by one", "over_one_by_one"),
         "peer": ("FastAPI around transformers, backbone alone", "over_peer"),
     }
-    for mode in ("speed", "quality"):
-        entry = newest("serve", part="throughput", mode=mode)
+    parts = {("throughput", "speed"): "speed", ("throughput", "quality"): "quality"}
+    parts[("product", "quality")] = "quality with all candidates"
+    for (part, mode), named in parts.items():
+        entry = newest("serve", part=part, mode=mode)
         if not entry:
             continue
         result = entry["result"]
@@ -138,7 +140,7 @@ def serving() -> Iterator[str]:
         for name, (title, key) in opponents.items():
             if key in result:
                 yield row(
-                    entry, f"server, {result['pictures']} requests at once, {mode}, against {title}", speeds["server"],
+                    entry, f"server, {result['pictures']} requests at once, {named}, against {title}", speeds["server"],
                     speeds[name], result[key], result["bars"][key],
                     f"{result['share_of_bare_decode']['server']:.0%} of the bare decode",
                 )  # fmt: skip
