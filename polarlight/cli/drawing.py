@@ -116,7 +116,11 @@ def edit(
     preview: Preview = True,
     subject_consent: Consent = False,
 ) -> None:
-    """Change a picture as told."""
+    """Change a picture as told.
+
+    With a mask everything outside it stays, pixel for pixel, and words to write ("change the text to 'OPEN'") stand in its
+    middle. In quality mode such words are drawn four times and read, like those of a prompt.
+    """
     start = time.perf_counter()
     from polarlight.infer.tasks import ImageTask
     from polarlight.media.pictures import load_mask, load_picture

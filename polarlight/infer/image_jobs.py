@@ -17,7 +17,7 @@ from ..models.letterer import Letterer, windows
 from ..ops.streams import uniform
 from ..text.plan import Plan
 from ..text.vocabulary import Vocabulary
-from .image_requests import EditRequest, ImageRequest, Request, VariationRequest
+from .image_requests import EditRequest, ImageRequest, Request, VariationRequest, touched
 from .sampling import Job, Sampling
 
 
@@ -27,8 +27,9 @@ class Prepared:
 
     jobs: those of all candidates, of one shape and order; they differ in their noise, and in their plan where there are several;
     plans: the plan of each in turn, empty where it has none; about: the metadata known beforehand; source, mask: of a masked edit,
-    at the model's size; outside the mask the source stays; corrections: rounds that may follow; so_far: in such a round the digits
-    of the picture as it was, a candidate as well; passes_before: those of the rounds before.
+    at the model's size; outside the mask the source stays; given: pictures that stand before the drawn one; corrections: rounds
+    that may follow; so_far: in such a round the digits of the picture as it was, a candidate as well; passes_before: those of the
+    rounds before.
     """
 
     jobs: tuple[Job, ...]
@@ -39,6 +40,7 @@ class Prepared:
     about: dict[str, Any]
     source: UInt8[np.ndarray, "_ _ 3"] | None = field(default=None, repr=False)
     mask: Bool[np.ndarray, "_ _"] | None = field(default=None, repr=False)
+    given: tuple[Picture, ...] = field(default=(), repr=False)
     corrections: int = 0
     so_far: UInt8[Tensor, "n g"] | None = field(default=None, repr=False)
     passes_before: int = 0
@@ -51,6 +53,17 @@ class Prepared:
     def plan(self, candidate: int) -> str:
         """The plan of a candidate."""
         return self.plans[candidate % len(self.plans)] if self.plans else ""
+
+    @property
+    def task(self) -> str:
+        """What the model is told to do: "draw" or "edit"."""
+        return "edit" if self.about.get("task") == "edit" else "draw"
+
+    @property
+    def open(self) -> Bool[Tensor, "rows columns"]:
+        """The positions that may be drawn anew: those that the mask reaches into."""
+        shape = (self.job.rows, self.job.columns)
+        return torch.ones(shape, dtype=torch.bool) if self.mask is None else touched(self.mask).view(shape)
 
     def drawn(self, passes: int) -> Bool[Tensor, "rows columns"]:
         """The positions that are given or drawn after so many passes."""

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
@@ -22,6 +23,7 @@ from ..models.letterer import Letterer
 from ..models.proofreader import Proofreader
 from ..models.visual_tokenizer import VisualTokenizer
 from ..ops.orders import group_sizes, kept_first
+from ..text.lettering import fitted, to_write
 from ..text.plan import Plan, format_plan, given, is_open, parse_plan
 from ..text.prompts import check_prompt
 from ..text.vocabulary import Vocabulary, quoted_texts
@@ -36,6 +38,7 @@ from .image_requests import (
     VariationRequest,
     check_candidates,
     drawing_order,
+    extent,
     fit_mask,
     fit_picture,
     mode_named,
@@ -178,13 +181,25 @@ class ImagePreparer:
         aspect = nearest_aspect(height, width)
         source, mask, kept = fit_picture(request.picture, aspect), None, 0
         codes, order = self._codes(source), drawing_order(mode.order, *GRIDS[aspect])
+        words, plans = check_prompt(request.instruction), None
         if request.mask is not None:
             mask = fit_mask(request.mask, height, width, aspect)
             change = touched(mask)
             order, kept = kept_first(order, ~change), int((~change).sum())
+            plans = self._plan_of_edit(words, mask)
         parts = [PictureCodes(digits=codes, role=Role.SOURCE), PictureCodes(digits=codes, order=order, kept=kept)]
-        prepared = self._prepared(request, "edit", check_prompt(request.instruction), parts)
-        return replace(prepared, source=source, mask=mask)
+        candidates = (
+            mode.candidates if plans and self.chooser and self.proofreader else 1
+        )  # only words tell which is right
+        prepared = self._prepared(request, "edit", words, parts, candidates, plans and plans * candidates)
+        return replace(prepared, source=source, mask=mask, given=tuple(parts[:-1]))
+
+    def _plan_of_edit(self, words: str, mask: Bool[np.ndarray, "h w"]) -> tuple[str, ...] | None:
+        """Where a masked edit's words are written: in the middle of the mask; None where it writes none, or nobody here writes."""
+        written = to_write(words)
+        if self.letterer is None or written is None:
+            return None
+        return (format_plan(Plan(texts=(fitted(written, extent(mask), mask.shape),))),)
 
     def _prepare_variation(self, request: VariationRequest) -> Prepared:
         """Some of the picture's positions, the first of a spread order, are given; what follows them in that order is drawn.
@@ -246,10 +261,11 @@ class ImagePreparer:
         about, mode, count = prepared.about, mode_named(prepared.about["mode"]), len(prepared.jobs)
         order = kept_first(drawing_order(mode.order, *doubtful.shape), ~doubtful.flatten())
         kept, number = int((~doubtful).sum()), about.get("corrections", 0) + 1
-        target = [PictureCodes(digits=digits.unflatten(0, doubtful.shape), order=order, kept=kept)]
+        target = PictureCodes(digits=digits.unflatten(0, doubtful.shape), order=order, kept=kept)
+        pictures = [*prepared.given, target]
         words, read = (about["prompt"], about.get("negative_prompt", "")), self._read_plan(plan)
         jobs = tuple(
-            new_job(self.vocabulary, "draw", words, target, prepared.seed, read, candidate, self.letterer)
+            new_job(self.vocabulary, prepared.task, words, pictures, prepared.seed, read, candidate, self.letterer)
             for candidate in range(number * count, (number + 1) * count)
         )
         about["corrections"] = number

@@ -15,6 +15,7 @@ from ..base.errors import UserError
 from ..models.image_grammar import CELL
 from ..ops.orders import raster, spread
 from ..ops.streams import uniform
+from ..text.plan import Box
 from .sampling import Sampling
 
 GRIDS = {"1:1": (8, 8), "3:2": (6, 9), "2:3": (9, 6), "16:9": (6, 11), "9:16": (11, 6)}  # rows, columns at size 128
@@ -149,6 +150,13 @@ def fit_mask(mask: Bool[np.ndarray, "_ _"], height: int, width: int, aspect: str
     if not fitted.any():
         raise UserError("The mask is empty, so nothing may change.", fix="Paint white where the picture may change.")
     return fitted
+
+
+def extent(mask: Bool[np.ndarray, "h w"]) -> Box:
+    """The smallest box that holds all of a mask that marks something."""
+    (top, bottom), (left, right) = (np.flatnonzero(mask.any(axis))[[0, -1]] for axis in (1, 0))
+    high, wide = mask.shape
+    return float(left / wide), float(top / high), float((right + 1) / wide), float((bottom + 1) / high)
 
 
 def touched(mask: Bool[np.ndarray, "_ _"]) -> Bool[Tensor, " n"]:

@@ -153,7 +153,7 @@ class ImageGenerator(ImagePreparer):
 
     def picture(self, prepared: Prepared, digits: UInt8[Tensor, "n g"], candidate: int = 0) -> Picture:
         """The finished picture of all its digits, by position; candidate: its number."""
-        pixels = self._beside_source(prepared, self._decode(prepared, digits).numpy())
+        pixels = self._pixels(prepared, digits)
         (height, width), passes = pixels.shape[:2], prepared.passes_before + len(prepared.groups)
         about = {"task": "draw", **prepared.about, "seed": prepared.seed, "passes": passes}
         about |= {"width": width, "height": height}
@@ -172,7 +172,7 @@ class ImageGenerator(ImagePreparer):
         if prepared.so_far is None:
             prepared.about.update(candidates=len(digits), chosen=chosen)
         prepared.about["claims"] = claims
-        if proofs and prepared.corrections and (doubtful := proofs.doubtful(chosen)).any():
+        if proofs and prepared.corrections and (doubtful := proofs.doubtful(chosen) & prepared.open).any():
             return self._correction(prepared, candidates[chosen], prepared.plan(chosen), doubtful)
         return self.picture(prepared, candidates[chosen], chosen)
 
@@ -181,7 +181,7 @@ class ImageGenerator(ImagePreparer):
         plans = [parse_plan(prepared.plan(number)) for number in range(len(candidates))] if prepared.plans else []
         if self.proofreader is None or not any(plan.texts for plan in plans):
             return None
-        pictures = [self._decode(prepared, own) for own in candidates]
+        pictures = [torch.from_numpy(self._pixels(prepared, own)) for own in candidates]
         return Proofs(reader=self.proofreader, pictures=pictures, plans=plans)
 
     def draft(self, prepared: Prepared, digits: UInt8[Tensor, "n g"], passes: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -194,6 +194,9 @@ class ImageGenerator(ImagePreparer):
     def _decode(self, prepared: Prepared, digits: UInt8[Tensor, "n g"]) -> UInt8[Tensor, "h w 3"]:
         codes = unpack(digits.unflatten(0, (prepared.job.rows, prepared.job.columns)))
         return self.tokenizer.decode(codes[None], self.dtype)[0]
+
+    def _pixels(self, prepared: Prepared, digits: UInt8[Tensor, "n g"]) -> UInt8[np.ndarray, "h w 3"]:
+        return self._beside_source(prepared, self._decode(prepared, digits).numpy())
 
     def _beside_source(self, prepared: Prepared, pixels: np.ndarray) -> np.ndarray:
         """A masked edit's picture: outside the mask the source's own pixels."""

@@ -3,7 +3,8 @@
     polarlight train reader-mini && polarlight train reader-export
 
 A new run starts from the shipped weights where they are of this config. It learns from collages of the training split's scenes, and
-its letters from posters full of texts, as the tokenizer codes them; no other training learns from it.
+its letters from posters full of texts, as the tokenizer codes them; what it prefers can train the image model (`preference-mini`),
+so it judges nothing.
 """
 
 from __future__ import annotations

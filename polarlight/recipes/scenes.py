@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count as count_up
 from pathlib import Path
 
@@ -96,12 +96,13 @@ def make_shard(kind: str, index: int, count: int) -> dict[str, Group]:
         return _make_scenes(world_of(kind), [world_of(kind).sample(seed) for seed in seeds])
     if kind == "lettering":
         return _make_scenes(Posters(), [lettering_scene(seed) for seed in seeds])
-    maker = {"edits": _edit, "reference": _reference, "control": _control}[kind]
+    edit = {"edits": None, "retexts": "retext"}  # edits of any kind, or of one
+    maker = partial(_edit, kind=edit[kind]) if kind in edit else {"reference": _reference, "control": _control}[kind]
     by_aspect: dict[tuple[str, str], list] = {}
     for seed in seeds:  # scenes that no plain shard draws: posters, and one in four tabletop
         name = "tabletop" if seed % 4 == 0 else "posters"
         tries = (world_of(name).sample(stream_seed(seed, kind, n) % 2**40 + 2**40) for n in count_up())
-        scene = next(scene for scene in tries if kind != "edits" or allows_edits(scene, seed))
+        scene = next(scene for scene in tries if kind not in edit or allows_edits(scene, seed, edit[kind]))
         by_aspect.setdefault((scene.spec["aspect"], name), []).append((seed, scene))
     parts: dict[str, list[Group]] = {}
     for (aspect, name), pairs in by_aspect.items():
@@ -109,10 +110,10 @@ def make_shard(kind: str, index: int, count: int) -> dict[str, Group]:
     return {aspect: _join(groups) for aspect, groups in parts.items()}
 
 
-def allows_edits(scene: Scene, seed: int) -> bool:
-    """Whether anything in the scene can be changed: a lone text that no other word fits cannot."""
+def allows_edits(scene: Scene, seed: int, kind: str | None = None) -> bool:
+    """Whether anything in the scene can be changed, or what edits of a kind change: a lone text that no other word fits cannot."""
     try:
-        draw_edit(scene, seed)
+        draw_edit(scene, seed, kind=kind)
     except UserError:
         return False
     return True
@@ -129,9 +130,9 @@ def _make_scenes(world: World, drawn: list[Scene]) -> dict[str, Group]:
     return groups
 
 
-def _edit(world: World, aspect: str, pairs: list[tuple[int, Scene]]) -> Group:
+def _edit(world: World, aspect: str, pairs: list[tuple[int, Scene]], kind: str | None) -> Group:
     """The picture before is the source."""
-    edits = [draw_edit(scene, seed) for seed, scene in pairs]
+    edits = [draw_edit(scene, seed, kind=kind) for seed, scene in pairs]
     before = render_all(world, [edit.before for edit in edits], aspect)
     after = render_all(world, [edit.after for edit in edits], aspect)
     return Group(

@@ -17,7 +17,7 @@ def ship(made: Path, folder: Path) -> dict:
         UserError: there are none.
     """
     if not made.exists():
-        raise UserError(f"There is no {made.stem} at {made}.", fix=f"Train first: polarlight train {made.stem}-mini.")
+        raise UserError(f"There is no {made.stem} at {made}.", fix=f"Train first: polarlight train {made.parent.name}.")
     for suffix in (".safetensors", ".json"):
         with atomic_path(folder / f"{made.stem}{suffix}") as temporary:
             shutil.copyfile(made.with_suffix(suffix), temporary)

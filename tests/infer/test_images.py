@@ -256,6 +256,23 @@ def test_a_letterer_writes_the_texts_of_plans_and_nothing_else() -> None:
     assert not np.array_equal(unwritten, drawn[0])
 
 
+def test_a_masked_edit_of_a_text_is_written_inside_the_mask() -> None:
+    torch.manual_seed(14)
+    plain = new_generator(["draw", "edit"])
+    writing = ImageGenerator(plain.tokenizer, plain.model, plain.card, torch.float32, letterer=letterer(plain.model))
+    mask = np.zeros((128, 128), bool)
+    mask[32:80, 16:112] = True
+    request = EditRequest(picture=photo(128, 128), instruction="change 'SHUT' to 'OPEN'", mask=mask, seed=3)
+    drawn, unwritten = writing.edit([request])[0], plain.edit([request])[0]
+    assert drawn.metadata["plan"].startswith('sign "OPEN" @')
+    assert "plan" not in unwritten.metadata
+    assert np.array_equal(drawn.pixels[~mask], unwritten.pixels[~mask])
+    assert not np.array_equal(drawn.pixels, unwritten.pixels)
+    for words in ("remove the sign 'OPEN'", "make the cat blue"):
+        assert "plan" not in writing.edit([replace(request, instruction=words)])[0].metadata
+    assert "plan" not in writing.edit([replace(request, mask=None)])[0].metadata
+
+
 def test_a_model_without_regions_has_texts_placed_where_a_prompt_quotes_any(tmp_path: Path) -> None:
     torch.manual_seed(13)
     planner_mini.run(Run(folder=tmp_path, smoke=True, steps=2))

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from polarlight.infer.choosing import Chooser
 from polarlight.infer.engine import ImageResult, ImageTask
-from polarlight.infer.images import MODES, ImageGenerator, ImageRequest, Picture, Prepared
+from polarlight.infer.image_requests import touched
+from polarlight.infer.images import MODES, EditRequest, ImageGenerator, ImageRequest, Picture, Prepared
 from polarlight.infer.proofreading import Proofs
 from polarlight.infer.shipped import ShippedEngine
 from polarlight.models.proofreader import Proofreader
 from polarlight.text.plan import parse_plan
 
-CARD = {"tasks": ["draw"], "sizes": [128], "hash": "0123abcd"}
+CARD = {"tasks": ["draw", "edit"], "sizes": [128], "hash": "0123abcd"}
 PLAN = 'sign "AB" @ 4 8 19 11'
 REQUEST = ImageRequest(prompt="a sign that says 'AB'", seed=7, mode="quality", plan=PLAN)
 BLANK = 2
@@ -101,6 +102,33 @@ def test_letters_in_doubt_are_drawn_anew_and_nothing_else(monkeypatch: pytest.Mo
     assert corrected.metadata["plan"] == PLAN
     assert corrected.passes == sum(len(one.groups) for one in seen) > plain.passes
     assert corrected.metadata["claims"]["says AB"] >= plain.metadata["claims"]["says AB"]
+
+
+def test_a_masked_edit_of_a_text_is_read_and_corrected_inside_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.zeros((128, 128), bool)
+    mask[40:72, 16:100] = True
+    source = np.random.default_rng(3).integers(0, 256, (128, 128, 3), np.uint8)
+    words = "change 'BA' to 'AB'"
+    request = EditRequest(picture=source, instruction=words, mask=mask, seed=7, mode="quality")
+    made, finish, rounds = generator(Literal()), ImageGenerator.finish, list[Prepared]()
+
+    def watched(self: ImageGenerator, prepared: Prepared, digits: Tensor) -> Picture | Prepared:
+        rounds.append(prepared)
+        return finish(self, prepared, digits)
+
+    monkeypatch.setattr(ImageGenerator, "finish", watched)
+    drawn = made.edit([request])[0]
+    assert np.array_equal(drawn.pixels[~mask], source[~mask])
+    assert drawn.metadata["task"] == "edit"
+    assert "says AB" in drawn.metadata["claims"]
+    assert (len(rounds[0].jobs), drawn.metadata["candidates"]) == (4, 4)
+    assert drawn.metadata["corrections"] == len(rounds) - 1 > 0
+    outside = ~touched(mask)
+    for one in rounds:
+        assert one.job.conditional.ids.shape[1] > 2 * 64  # the source stands before what is drawn
+        assert set(outside.nonzero()[:, 0].tolist()) <= set(one.job.order[: one.job.kept].tolist())
+    alone = generator(None).edit([request])[0]
+    assert "candidates" not in alone.metadata
 
 
 def test_without_texts_or_with_one_candidate_nothing_is_read() -> None:

@@ -18,6 +18,7 @@ from polarlight.recipes.scenes import (
     render_all,
     world_of,
 )
+from polarlight.text.vocabulary import quoted_texts
 from polarlight.worlds.scene import picture_size
 
 
@@ -28,7 +29,7 @@ def same(one: Group, other: Group) -> bool:
     return all(torch.equal(*pair) for pair in pictures) and (one.scenes, one.notes) == (other.scenes, other.notes)
 
 
-@pytest.mark.parametrize("kind", ["posters", "edits", "reference", "control"])
+@pytest.mark.parametrize("kind", ["posters", "edits", "retexts", "reference", "control"])
 def test_a_shard_read_back_is_the_shard_that_was_made(tmp_path: Path, kind: str) -> None:
     made, read = load_shard(tmp_path, kind, 0, 3), load_shard(tmp_path, kind, 0, 3)
     assert made.keys() == read.keys()
@@ -88,6 +89,13 @@ def test_runs_share_scenes_with_their_siblings(tmp_path: Path) -> None:
     assert run.scenes == run.sibling("tokenizer-mini").parent / "scenes" == tmp_path / "scenes"
     assert smoke.scenes != run.scenes
     assert smoke.shard_size < run.shard_size
+
+
+def test_edits_of_texts_change_texts_alone() -> None:
+    for group in make_shard("retexts", 0, 3).values():
+        for scene, note in zip(group.scenes, group.notes or [], strict=True):
+            said = quoted_texts(note["instruction"])
+            assert any(text["text"] in said for text in scene.spec["texts"])
 
 
 def test_a_scene_that_nothing_can_change_makes_way_for_another() -> None:
