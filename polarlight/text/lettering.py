@@ -32,7 +32,8 @@ def to_write(instruction: str) -> str | None:
         if quoted:
             words = part if before in WRITES else None
         before = "" if quoted else (part.lower().split() or [""])[-1].rstrip(":")
-    return words or (next((part for quoted, part in parts if quoted), None) if verb in ADDS else None)
+    words = words or (next((part for quoted, part in parts if quoted), None) if verb in ADDS else None)
+    return words if words and words.strip() else None
 
 
 def fitted(words: str, box: Box, size: tuple[int, int], kind: str = "sign") -> PlanText:

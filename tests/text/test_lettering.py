@@ -18,6 +18,7 @@ from polarlight.text.lettering import ACROSS, DOWN, fitted, parted, rise_and_fal
         ("add a sign 'FRESH FISH'", "FRESH FISH"),
         ("write 'HI' on the wall", "HI"),
         ("make the cat blue", None),
+        ("change the text to ' '", None),
     ],
 )
 def test_the_words_to_write_are_told_from_those_that_are_spoken_of(instruction: str, words: str | None) -> None:
