@@ -188,9 +188,8 @@ class ImagePreparer:
             order, kept = kept_first(order, ~change), int((~change).sum())
             plans = self._plan_of_edit(words, mask)
         parts = [PictureCodes(digits=codes, role=Role.SOURCE), PictureCodes(digits=codes, order=order, kept=kept)]
-        candidates = (
-            mode.candidates if plans and self.chooser and self.proofreader else 1
-        )  # only words tell which is right
+        # an instruction says nothing of the whole picture: only where words can be read is there a choice
+        candidates = mode.candidates if plans and self.chooser and self.proofreader else 1
         prepared = self._prepared(request, "edit", words, parts, candidates, plans and plans * candidates)
         return replace(prepared, source=source, mask=mask, given=tuple(parts[:-1]))
 

@@ -4,7 +4,7 @@
 
 It learns from posters full of texts, from scenes of both worlds and from edits of texts, on the shipped image model, which stays
 as it is: train it anew when that changes. A new run starts from the shipped weights where they are of this config, at half the
-rate.
+rate. Those had 2,900 steps without edits (3.3 million positions, two and a half hours on two AVX2 cores beside other work).
 """
 
 from __future__ import annotations
