@@ -140,6 +140,28 @@ def eval_image(
     result(**{"folder": out, "count": count, "seconds": since(start), **scores})
 
 
+@eval_app.command("edits")
+def eval_edits(
+    count: Annotated[int, typer.Option("--count", min=1, help="How many held-out edits, of four kinds in turn.")] = 160,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder of the report.")] = Path("out/eval-edits"),
+    mode: ModeOption = Mode.quality,
+    model: Model = None,
+    keep: Annotated[bool, typer.Option("--record", help="Write the scores on the card beside the weights.")] = False,
+) -> None:
+    """Score edits by instruction, with and without a mask, beside the true results."""
+    start = time.perf_counter()
+    from polarlight.evals.editing import evaluate, record_scores
+    from polarlight.infer.images import SHIPPED, ImageGenerator
+
+    make_folder(out)
+    generator = ImageGenerator.load(model)
+    with progress("Scoring") as on_progress:
+        scores = evaluate(generator, count, out, on_progress, mode=mode.value)
+    if keep:
+        record_scores(scores, model or SHIPPED)
+    result(**{"folder": out, "seconds": since(start), **scores})
+
+
 @eval_app.command("upscaler")
 def eval_upscaler(
     count: Annotated[int, typer.Option("--count", min=1, help="How many held-out scenes.")] = 100,

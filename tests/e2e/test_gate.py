@@ -247,4 +247,5 @@ def test_no_door_takes_the_bare_model() -> None:
     doors = [path for folder in ("cli", "serve", "agent") for path in (PACKAGE / folder).rglob("*.py")]
     found = [where for path in doors for where in bare_model_imports(path)]
     # evaluation measures the bare model; `load` hands it to the gate
-    assert sorted(found) == ["cli/__init__.py:eval_image", "cli/__init__.py:eval_upscaler", "cli/drawing.py:load"]
+    scores = [f"cli/__init__.py:eval_{what}" for what in ("edits", "image", "upscaler")]
+    assert sorted(found) == [*scores, "cli/drawing.py:load"]

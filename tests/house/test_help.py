@@ -14,6 +14,7 @@ VERBS = [
     ["train"],
     ["eval"],
     ["eval", "image"],
+    ["eval", "edits"],
     ["eval", "upscaler"],
     ["worlds"],
     ["worlds", "sample"],
