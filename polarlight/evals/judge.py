@@ -19,7 +19,7 @@ from torch import Tensor
 from ..base.files import PACKAGE
 from ..infer.images import fast_dtype
 from ..models.detector import Detector, DetectorConfig, Found, decode, normalise
-from ..models.weights import load_into, read_card, tuples
+from ..models.weights import revive
 from ..worlds.scene import ASPECTS, picture_size
 
 WEIGHTS = PACKAGE / "weights" / "judge.safetensors"
@@ -66,10 +66,7 @@ class Judge:
         Raises:
             UserError: its files are missing or damaged.
         """
-        config = DetectorConfig(**tuples(read_card(path)["config"]))
-        detector = Detector(config)
-        load_into(detector, path)
-        return cls(detector)
+        return cls(revive(path, "a judge", lambda config: Detector(DetectorConfig(**config))))
 
     @torch.inference_mode()
     def detect(self, pixels: UInt8[Tensor, "b h w 3"]) -> list[list[Detection]]:

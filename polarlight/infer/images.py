@@ -19,7 +19,7 @@ from ..models.image_grammar import unpack
 from ..models.letterer import Letterer
 from ..models.proofreader import Proofreader
 from ..models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
-from ..models.weights import load_into, read_card, tuples
+from ..models.weights import read_card, revive
 from ..text.plan import parse_plan
 from .choosing import Chooser
 from .decoding import decode
@@ -92,17 +92,10 @@ class ImageGenerator(ImagePreparer):
                 f"The image model in {folder} was trained on another tokenizer.",
                 fix="Put the files of one release together.",
             )
-        try:
-            with torch.random.fork_rng(devices=[]):  # not on "meta": its initialisers import a second of compiler
-                tokenizer = VisualTokenizer(VisualTokenizerConfig(**tuples(tokenizer_card["config"])))
-                model = ImageAR(ImageARConfig(**tuples(card["config"])))
-        except (KeyError, TypeError) as error:
-            raise UserError(
-                f"The model cards in {folder} do not describe a model of this version: {error}",
-                fix="Use the release that the model came with, or train it again.",
-            ) from error
-        load_into(tokenizer, tokenizer_path)
-        load_into(model, model_path)
+        tokenizer = revive(
+            tokenizer_path, "a tokenizer", lambda config: VisualTokenizer(VisualTokenizerConfig(**config))
+        )
+        model = revive(model_path, "an image model", lambda config: ImageAR(ImageARConfig(**config)))
         chooser = Chooser.find(folder, tokenizer_card["hash"])
         letterer, proofreader = Letterer.find(folder, card["hash"]), Proofreader.find(folder, tokenizer_card["hash"])
         return cls(tokenizer, model, card, dtype or fast_dtype(), chooser, folder, letterer, proofreader)
@@ -151,9 +144,15 @@ class ImageGenerator(ImagePreparer):
         codes = [self._codes(fit_picture(picture, nearest_aspect(*picture.shape[:2]))) for picture in pictures]
         return [describe(self.decoder, self.vocabulary, code, self.dtype, longest) for code in codes]
 
-    def picture(self, prepared: Prepared, digits: UInt8[Tensor, "n g"], candidate: int = 0) -> Picture:
-        """The finished picture of all its digits, by position; candidate: its number."""
-        pixels = self._pixels(prepared, digits)
+    def picture(
+        self,
+        prepared: Prepared,
+        digits: UInt8[Tensor, "n g"],
+        candidate: int = 0,
+        pixels: UInt8[np.ndarray, "h w 3"] | None = None,
+    ) -> Picture:
+        """The finished picture of all its digits, by position; candidate: its number; pixels: where it has been decoded."""
+        pixels = self._pixels(prepared, digits) if pixels is None else pixels
         (height, width), passes = pixels.shape[:2], prepared.passes_before + len(prepared.groups)
         about = {"task": "draw", **prepared.about, "seed": prepared.seed, "passes": passes}
         about |= {"width": width, "height": height}
@@ -174,7 +173,7 @@ class ImageGenerator(ImagePreparer):
         prepared.about["claims"] = claims
         if proofs and prepared.corrections and (doubtful := proofs.doubtful(chosen) & prepared.open).any():
             return self._correction(prepared, candidates[chosen], prepared.plan(chosen), doubtful)
-        return self.picture(prepared, candidates[chosen], chosen)
+        return self.picture(prepared, candidates[chosen], chosen, proofs.pictures[chosen].numpy() if proofs else None)
 
     def _proofs(self, prepared: Prepared, candidates: UInt8[Tensor, "k n g"]) -> Proofs | None:
         """The candidates ready to be read, if there is anything to read and who reads it."""
