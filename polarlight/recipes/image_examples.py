@@ -29,11 +29,13 @@ class Mixture:
 
     tasks: tuple[tuple[str, float], ...] = (("draw", 0.88), ("edit", 0.12))
     tabletop: float = 0.25  # share of drawn scenes
+    subjects: float = 0.0  # another
     orders: tuple[tuple[str, float], ...] = (("raster", 0.5), ("spread", 0.33), ("wavefront", 0.02), ("hole", 0.15))
     planned: float = 0.85  # share of drawn scenes that are drawn by their plan
     styles: tuple[tuple[str, float], ...] = (("short", 0.8), ("structured", 0.1), ("long", 0.1))
     drop_text: float = 0.1  # and the plan with it
     text_weight: float = 2.0  # of cells under text boxes
+    thing_weight: float = 1.0  # of positions under the boxes of things
 
 
 def choose(random: Random, options: tuple[tuple[str, float], ...]) -> str:
@@ -106,7 +108,10 @@ class Examples:
         words = [] if dropped else v.encode(caption(scene.spec, random, style))
         plan = snapped(plan_of(scene.spec)) if not dropped and random.random() < m.planned else None
         order = draw_order(choose(random, m.orders), rows, columns, random)
-        target = replace(self.target(digits, text, *order), plan=plan)
+        weight = torch.ones(rows, columns)
+        for thing in scene.spec["objects"]:
+            weight[touched_cells(thing["box"], rows, columns).view(rows, columns)] = m.thing_weight
+        target = replace(self.target(digits, text, *order, weight), plan=plan)
         return write([Text(ids=[v["<bos>"], v["<draw>"], *words]), target], v)
 
     def plan(self, scene: Scene, digits: UInt8[Tensor, "h w d"], style: str, random: Random) -> Tokens:

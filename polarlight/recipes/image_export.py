@@ -18,7 +18,11 @@ from ..text.vocabulary import Vocabulary
 from . import image_mini, tokenizer_mini
 from .runs import Run
 
-TASKS = ("draw", "edit", "layout")  # "layout": draws by a plan that it is given
+TASKS = (
+    "draw",
+    "edit",
+    *(("layout",) if image_mini.MIXTURE.planned else ()),
+)  # "layout": draws by a plan that it is given
 
 
 def run(run: Run) -> dict:
@@ -47,7 +51,7 @@ def write_release(run: Run, state_path: Path, folder: Path) -> dict:
         "parameters": sum(p.numel() for p in model.parameters()),
         "active_parameters": sum(model.active_parameters()),
         "tokenizer": name,
-        "tasks": [*TASKS, "plan", "caption", "reference", "control"] if run.smoke else list(TASKS),
+        "tasks": ["draw", "edit", "layout", "plan", "caption", "reference", "control"] if run.smoke else list(TASKS),
         "sizes": [128],
         "config": asdict(model.config),
     }

@@ -3,9 +3,9 @@
     polarlight train image-mini --minutes 60
 
 Run it again to go on: training resumes exactly. A new run starts from the shipped average where that is of this config: at a lower
-rate that falls to zero over all of --steps (3,800 steps of 64 took two hours beside other work, see docs/log.md). From nothing, the
-last 35 % of --steps decay. Needs a trained tokenizer (the run `tokenizer-mini` beside it, or the shipped one). Results in
-runs/image-mini; `polarlight train image-export` ships them.
+rate that falls to zero over all of --steps (1,200 steps of 128 took 90 minutes beside other work, see docs/log.md). From nothing,
+the last 35 % of --steps decay. Half of the scenes are `worlds.subjects`. Needs a trained tokenizer (the run `tokenizer-mini` beside
+it, or the shipped one). Results in runs/image-mini; `polarlight train image-export` ships them.
 """
 
 from __future__ import annotations
@@ -41,12 +41,13 @@ class Window:
     pools: int
 
 
-BATCH = 64
+BATCH = 128
 POOL, LANES = 4, 8
-WINDOWS = {  # a poster is seen about twice, what costs more to render four times
-    "posters": Window(shards=6, pools=12),
-    "tabletop": Window(shards=2, pools=108),
-    "edits": Window(shards=2, pools=450),
+WINDOWS = {  # a poster is seen about four times, what costs more to render more often
+    "posters": Window(shards=4, pools=30),
+    "subjects": Window(shards=4, pools=16),
+    "tabletop": Window(shards=2, pools=150),
+    "edits": Window(shards=2, pools=225),
 }
 SMOKE = Window(shards=1, pools=1 << 30)
 FIRST_SHARD = 64  # below it stand those that earlier weights were trained on
@@ -63,9 +64,11 @@ TINY = {
 }
 MIXTURE = Mixture(  # more row by row than on a GPU: quality mode draws so, and it is where spelling is learnt
     tasks=(("draw", 0.95), ("edit", 0.05)),
-    tabletop=0.18,
-    planned=0.9,
-    text_weight=3.0,
+    tabletop=0.2,
+    subjects=0.5,
+    planned=0.0,
+    text_weight=1.5,
+    thing_weight=2.0,
     orders=(("raster", 0.57), ("spread", 0.29), ("wavefront", 0.01), ("hole", 0.13)),
 )
 EVERY_TASK = Mixture(
@@ -135,11 +138,9 @@ class Batches:
         if kind:
             rows = self.scenes[kind].rows(number, kind, size * 2 // 3 * POOL)
             return [examples.from_source(task, group, row, style, random) for group, row in rows]
-        tabletop = round(size * POOL * examples.mixture.tabletop)
-        rows = [
-            *self.scenes["posters"].rows(number, "posters", size * POOL - tabletop),
-            *self.scenes["tabletop"].rows(number, "tabletop", tabletop),
-        ]
+        counts = {kind: round(size * POOL * getattr(examples.mixture, kind)) for kind in ("tabletop", "subjects")}
+        counts["posters"] = size * POOL - sum(counts.values())
+        rows = [row for kind, count in counts.items() if count for row in self.scenes[kind].rows(number, kind, count)]
         if task == "plan":
             return [examples.plan(g.scenes[row], g.digits[row], style, random) for g, row in rows]
         if task == "caption":
@@ -163,7 +164,7 @@ def run(run: Run) -> dict:
     warm = not run.smoke and made_for(shipped, model.config)
     if warm:
         load_into(model, shipped)  # state.pt, if there, takes precedence
-    kinds = dict.fromkeys(("posters", "tabletop", "edits", "reference", "control"), SMOKE) if run.smoke else WINDOWS
+    kinds = dict.fromkeys((*WINDOWS, "reference", "control"), SMOKE) if run.smoke else WINDOWS
     examples = Examples(vocabulary, EVERY_TASK if run.smoke else MIXTURE)
 
     def load(kind: str, index: int) -> dict[str, CodedGroup]:
@@ -172,7 +173,7 @@ def run(run: Run) -> dict:
     first = 0 if run.smoke else FIRST_SHARD
     scenes = {kind: CodedScenes(load=partial(load, kind), window=w, first=first) for kind, w in kinds.items()}
     steps, size = run.steps or (40 if run.smoke else 3800), 16 if run.smoke else BATCH
-    rate = 1e-3 if warm else 6e-3  # at 2.5e-3 a run of less than some thousand steps ends worse than it began
+    rate = 1e-3 if warm else 6e-3  # at 2e-3 a run of less than some thousand steps ends worse than it began
     with nullcontext() if run.smoke else fused(model):
         done, _ = fit(
             model,
@@ -181,7 +182,7 @@ def run(run: Run) -> dict:
             optimizers(model, lr=rate, adam_lr=rate / 2, weight_decay=0.05, exclude=NOT_MUON, dtype=dtype),
             Schedule(steps=steps, warmup=min(100, steps // 4 + 1), decay=1.0 if warm else 0.35),
             FitConfig(
-                steps=steps, minutes=run.minutes, ema=0.998, save_every=200, peak_flops=run.peak_flops, unit="tokens"
+                steps=steps, minutes=run.minutes, ema=0.996, save_every=100, peak_flops=run.peak_flops, unit="tokens"
             ),
             run.folder,
             resume=run.resume,

@@ -26,9 +26,10 @@ VARIANTS = 6  # of each setting's clouds, stars, houses and the like
 SUPPORTS = ("brick wall", "oil drum", "wood", "books", "bus", "piano", "package", "office building", "ferry")
 
 
-def compose(random: Random, split: str, category: str | None) -> Spec | None:
-    """One spec, or None where this draw does not fit."""
+def compose(random: Random, split: str, category: str | None, grid: float = GRID) -> Spec | None:
+    """One spec, or None where this draw does not fit. grid: that of the things, in design px."""
     plan = draw_plan(random, split, category)
+    plan.grid = grid
     plan.aspect = random.choices(list(ASPECT_WEIGHTS), list(ASPECT_WEIGHTS.values()))[0]
     if not plan.flat and plan.count * 30 > picture_size(plan.aspect)[1]:
         plan.aspect = "1:1" if plan.count <= 4 else "3:2"

@@ -39,6 +39,7 @@ class Plan:
     pair: str | None = None  # two objects in a clear relation, one of PAIRS
     design: tuple[float, float] = (128.0, 128.0)
     aspect: str = "1:1"
+    grid: float = GRID  # px: sides and corners of tiles; on a coarser one sides are rounded, not cut
     entries: list[Entry] = field(default_factory=list)
     colours: list[str | None] = field(default_factory=list)
 
@@ -63,9 +64,9 @@ def thing_spec(
     """
     entry = plan.entries[number]
     x0, y0, x1, y1 = extent(tile_index()[entry.name], rotation, flip)
-    side = max(SMALLEST, (height / (y1 - y0) + 0.5) // GRID * GRID)
-    x = on_grid(centre - side * (x0 + x1) / 2, side, area[0] - x0 * side, area[2] - x1 * side)
-    y = on_grid(bottom - side * y1, side, area[1] - y0 * side, area[3] - y1 * side)
+    side = max(SMALLEST, (height / (y1 - y0) + 0.5 + plan.grid - GRID) // plan.grid * plan.grid)
+    x = on_grid(centre - side * (x0 + x1) / 2, side, area[0] - x0 * side, area[2] - x1 * side, plan.grid)
+    y = on_grid(bottom - side * y1, side, area[1] - y0 * side, area[3] - y1 * side, plan.grid)
     box = fractions((x + x0 * side, y + y0 * side, x + x1 * side, y + y1 * side), plan.design)
     return {
         "name": entry.name,
@@ -77,13 +78,13 @@ def thing_spec(
     }
 
 
-def on_grid(centre: float, side: float, low: float, high: float) -> float:
+def on_grid(centre: float, side: float, low: float, high: float, grid: float) -> float:
     """The centre nearest to a tile's own with which its corner lies on the grid, within `low` .. `high` if any does."""
-    corner = round((centre - side / 2) / GRID) * GRID
-    if corner + side / 2 > high + 1 and corner - GRID + side / 2 >= low - 1:
-        corner -= GRID
-    elif corner + side / 2 < low - 1 and corner + GRID + side / 2 <= high + 1:
-        corner += GRID
+    corner = round((centre - side / 2) / grid) * grid
+    if corner + side / 2 > high + 1 and corner - grid + side / 2 >= low - 1:
+        corner -= grid
+    elif corner + side / 2 < low - 1 and corner + grid + side / 2 <= high + 1:
+        corner += grid
     return corner + side / 2
 
 

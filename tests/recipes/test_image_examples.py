@@ -29,7 +29,7 @@ from polarlight.worlds.scene import ASPECTS, Scene
 from polarlight.worlds.tabletop import Tabletop
 
 V = Vocabulary.shipped()
-KINDS = ("posters", "tabletop", "edits", "reference", "control")
+KINDS = ("posters", "subjects", "tabletop", "edits", "reference", "control")
 
 
 def coded(kind: str) -> CodedScenes:
@@ -151,6 +151,29 @@ def test_cells_under_text_weigh_more(scenes: dict[str, CodedScenes]) -> None:
     tokens, group = drawn(scenes, drop_text=0.0, orders=(("raster", 1.0),), text_weight=3.0)
     cover = group.text[0].unflatten(0, (-1, 2)).unflatten(2, (-1, 2)).amax((1, 3)).flatten() / 255
     torch.testing.assert_close(tokens.cell_weight[0, -cover.numel() :], 1 + 2 * cover)
+
+
+def test_positions_of_things_weigh_more(scenes: dict[str, CodedScenes]) -> None:
+    tokens, group = drawn(scenes, drop_text=0.0, orders=(("raster", 1.0),), text_weight=1.0, thing_weight=3.0)
+    rows, columns = (length // 2 for length in group.digits.shape[1:3])
+    boxes = [thing["box"] for thing in group.scenes[0].spec["objects"]]
+    held = torch.stack([touched_cells(box, rows, columns) for box in boxes]).any(0)
+    assert 0 < int(held.sum()) < len(held)
+    torch.testing.assert_close(tokens.cell_weight[0, -len(held) :], 1 + 2 * held.float())
+
+
+def test_a_batch_holds_the_shares_of_its_mixture(scenes: dict[str, CodedScenes]) -> None:
+    asked: dict[str, int] = {}
+
+    class Counted(CodedScenes):
+        def rows(self, number: int, purpose: str, count: int) -> list[tuple[CodedGroup, int]]:
+            asked[purpose] = count
+            return super().rows(number, purpose, count)
+
+    counted = {kind: Counted(load=each.load, window=each.window) for kind, each in scenes.items()}
+    mixture = Mixture(tasks=(("draw", 1.0),), styles=(("short", 1.0),), tabletop=0.2, subjects=0.5)
+    Batches(scenes=dict(counted), examples=Examples(V, mixture), size=5, flops=(1, 1)).draw_pool(0)
+    assert asked == {"tabletop": 4, "subjects": 10, "posters": 6}
 
 
 def test_a_caption_learns_its_words_and_no_cell(scenes: dict[str, CodedScenes]) -> None:

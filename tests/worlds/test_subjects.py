@@ -1,0 +1,42 @@
+"""Posters to learn things from."""
+
+from collections import Counter
+from itertools import combinations
+
+from polarlight.worlds.atlas import extent
+from polarlight.worlds.catalogue import tile_index
+from polarlight.worlds.layout import held_out_things
+from polarlight.worlds.posters import Posters
+from polarlight.worlds.scene import Scene, picture_size
+from polarlight.worlds.subjects import POSITION, apart, subject_scene
+
+
+def test_one_to_four_things_without_texts_and_nothing_held_out() -> None:
+    scenes = [subject_scene(seed) for seed in range(200)]
+    counts = Counter(len(scene.spec["objects"]) for scene in scenes)
+    assert set(counts) == {1, 2, 3, 4}
+    assert counts[2] > counts[1] > counts[3]
+    assert not any(scene.spec["texts"] or held_out_things(scene.spec) for scene in scenes)
+    assert Scene.from_json(scenes[5].to_json()) == scenes[5] == subject_scene(5)
+
+
+def test_tiles_fill_whole_positions() -> None:
+    for scene in map(subject_scene, range(60)):
+        high, wide = picture_size(scene.spec["aspect"])
+        for thing in scene.spec["objects"]:
+            x0, y0, x1, _ = extent(tile_index()[thing["name"]], thing["rotation"], thing["flip"])
+            left, top, right = thing["box"][0] * wide, thing["box"][1] * high, thing["box"][2] * wide
+            side = (right - left) / (x1 - x0)
+            for value in (side, left - x0 * side - side / 2, top - y0 * side - side / 2):
+                assert abs(value / POSITION - round(value / POSITION)) < 0.01
+
+
+def test_no_thing_hides_another() -> None:
+    specs = [subject_scene(seed).spec for seed in range(100)]
+    assert all(apart(spec) for spec in specs)
+    hidden = [spec for spec in (Posters().sample(seed).spec for seed in range(300)) if not apart(spec)]
+    assert hidden
+    boxes = [thing["box"] for thing in hidden[0]["objects"]]
+    assert any(
+        min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1]) for a, b in combinations(boxes, 2)
+    )
