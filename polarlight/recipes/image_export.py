@@ -18,11 +18,8 @@ from ..text.vocabulary import Vocabulary
 from . import image_mini, tokenizer_mini
 from .runs import Run
 
-TASKS = (
-    "draw",
-    "edit",
-    *(("layout",) if image_mini.MIXTURE.planned else ()),
-)  # "layout": draws by a plan that it is given
+TASKS = ("draw", "edit")
+BY_PLAN = "layout"  # draws by a plan that it is given
 
 
 def run(run: Run) -> dict:
@@ -44,6 +41,8 @@ def write_release(run: Run, state_path: Path, folder: Path) -> dict:
         folder.mkdir(parents=True, exist_ok=True)
         for suffix in (".safetensors", ".json"):
             shutil.copyfile(beside.with_suffix(suffix), folder / f"tokenizer{suffix}")
+    tasks = [*TASKS, *([BY_PLAN] if run.smoke or image_mini.MIXTURE.planned else [])]
+    tasks += ["plan", "caption", "reference", "control"] if run.smoke else []
     card = {
         "model": "image model",
         "recipe": state_path.parent.name,
@@ -51,7 +50,7 @@ def write_release(run: Run, state_path: Path, folder: Path) -> dict:
         "parameters": sum(p.numel() for p in model.parameters()),
         "active_parameters": sum(model.active_parameters()),
         "tokenizer": name,
-        "tasks": ["draw", "edit", "layout", "plan", "caption", "reference", "control"] if run.smoke else list(TASKS),
+        "tasks": tasks,
         "sizes": [128],
         "config": asdict(model.config),
     }

@@ -48,8 +48,8 @@ WINDOWS = {  # sheets are seen once or twice, scenes are those that image-mini h
     "retexts": Window(shards=2, pools=400),
 }
 FIRST_SHARD = {"lettering": 100, "posters": 64, "tabletop": 64, "retexts": 0}
-# what says nothing of texts is drawn too: a sketch has to be enough. By the prompt alone, as the shipped image model draws
-MIXTURE = Mixture(planned=0.0, drop_text=0.3, orders=(("raster", 0.6), ("spread", 0.3), ("hole", 0.1)))
+# what says nothing of texts is drawn too: a sketch has to be enough
+MIXTURE = Mixture(planned=0.5, drop_text=0.3, orders=(("raster", 0.6), ("spread", 0.3), ("hole", 0.1)))
 NOT_MUON = ("see",)
 SMOKE = Window(shards=1, pools=1 << 30)
 TINY = {"strokes": 16, "hidden": 32, "blocks": 1}
