@@ -1,7 +1,8 @@
 """How well pictures are changed by instruction: held-out edits with exact truth, beside the true result and beside doing nothing.
 
 An edit passes where the judge finds what was asked for in the place of the change: a thing in its new colour, a thing that came,
-none of the name where one went, words that Tesseract reads without an error. What lies outside that place is to stay as it was.
+none of the name where one went, words that Tesseract reads without an error; and where every other thing that it found before is
+found again. What lies outside that place is to stay as it was.
 """
 
 from __future__ import annotations
@@ -98,18 +99,19 @@ def box_mask(box: Sequence[float], size: tuple[int, int]) -> Bool[np.ndarray, "h
     return mask
 
 
-def check(edit: Edit, seen: Sequence[Detection]) -> Verdict:
-    """Whether an edit of things was made, by what is seen in the result."""
+def check(edit: Edit, seen: Sequence[Detection], before: Sequence[Detection]) -> Verdict:
+    """Whether an edit of things was made, by what is seen in the result and in the picture before it."""
     if edit.kind == "recolour":
         pairs = zip(edit.before["objects"], edit.after["objects"], strict=True)
         wanted = [after for before, after in pairs if before["colour"] != after["colour"]]
-        return next(
-            (verdict for verdict in map(lambda thing: _there(thing, seen), wanted) if not verdict.passed), PASSED
-        )
-    if edit.kind == "add":
-        return _there(_only(edit.after, edit.before), seen)
-    gone = _only(edit.before, edit.after)
-    return failed(f"{gone['name']} is still there") if _at(gone, seen) else PASSED
+    else:
+        wanted = [_only(edit.after, edit.before)] if edit.kind == "add" else []
+    gone = [_only(edit.before, edit.after)] if edit.kind == "remove" else []
+    kept = [thing for thing in edit.before["objects"] if thing in edit.after["objects"] and _at(thing, before)]
+    verdicts = [_there(thing, seen) for thing in wanted]
+    verdicts += [failed(f"{thing['name']} is still there") for thing in gone if _at(thing, seen)]
+    verdicts += [failed(f"{thing['name']} went too") for thing in kept if not _at(thing, seen)]
+    return next((verdict for verdict in verdicts if not verdict.passed), PASSED)
 
 
 def _there(thing: Spec, seen: Sequence[Detection]) -> Verdict:
@@ -145,11 +147,11 @@ def new_text(edit: Edit) -> Spec:
 def score(judge: Judge, cases: Sequence[Case], pictures: Sequence[Pixels]) -> tuple[dict[str, Any], list[Verdict]]:
     """Shares of edits made by kind, "text" as Tesseract reads it, and "kept": the PSNR (dB) of what lies outside the place of the
     change, None where all stayed; and each edit's verdict."""
-    seen = judge.detect_all(pictures)
+    seen, before = judge.detect_all(pictures), judge.detect_all([case.before for case in cases])
     texts = read_texts(cases, pictures)
     verdicts = [
-        check(case.edit, detections) if text is None else PASSED if text.exact else failed(f"reads {text.read!r}")
-        for case, detections, text in zip(cases, seen, texts, strict=True)
+        check(case.edit, *both) if text is None else PASSED if text.exact else failed(f"reads {text.read!r}")
+        for case, *both, text in zip(cases, seen, before, texts, strict=True)
     ]
     table: dict[str, Any] = {}
     for kind in KINDS:

@@ -17,8 +17,10 @@ def orthogonalise(
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrix.shape[-2] <= matrix.shape[-1]
     x = (matrix if wide else matrix.transpose(-1, -2)).to(dtype)
-    x = x / (torch.linalg.matrix_norm(x.float(), keepdim=True) + 1e-7).to(x.dtype)
+    x = (x / (torch.linalg.matrix_norm(x.float(), keepdim=True) + 1e-7).to(x.dtype)).contiguous()
+    x = x.flatten(0, -3) if x.ndim > 2 else x[None]
     for _ in range(steps):
         gram = x @ x.transpose(-1, -2)
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return x if wide else x.transpose(-1, -2)
+        gram = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, gram, x, beta=a)
+    return (x if wide else x.transpose(-1, -2)).reshape(matrix.shape)

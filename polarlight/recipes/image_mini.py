@@ -3,9 +3,10 @@
     polarlight train image-mini --minutes 60
 
 Run it again to go on: training resumes exactly. A new run starts from the shipped average where that is of this config: at a lower
-rate that falls to zero over all of --steps (1,200 steps of 128 took 90 minutes beside other work, see docs/log.md). From nothing,
-the last 35 % of --steps decay. Half of the scenes are `worlds.subjects`. Needs a trained tokenizer (the run `tokenizer-mini` beside
-it, or the shipped one). Results in runs/image-mini; `polarlight train image-export` ships them.
+rate that falls to zero over all of --steps (1,250 steps of 128 take 70 minutes on two cores with AMX, see docs/log.md). From nothing,
+the last 35 % of --steps decay. The posters are those of `worlds.subjects`, two thirds of the scenes its subjects. Needs a trained
+tokenizer (the run `tokenizer-mini` beside it, or the shipped one). Results in runs/image-mini; `polarlight train image-export` ships
+them.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class Window:
 BATCH = 128
 POOL, LANES = 4, 8
 WINDOWS = {  # a poster is seen about four times, what costs more to render more often
-    "posters": Window(shards=4, pools=30),
-    "subjects": Window(shards=4, pools=16),
+    "house": Window(shards=4, pools=30),
+    "subjects": Window(shards=4, pools=12),
     "tabletop": Window(shards=2, pools=150),
     "edits": Window(shards=2, pools=225),
 }
@@ -64,11 +65,11 @@ TINY = {
 }
 MIXTURE = Mixture(  # more row by row than on a GPU: quality mode draws so, and it is where spelling is learnt
     tasks=(("draw", 0.95), ("edit", 0.05)),
-    tabletop=0.2,
-    subjects=0.5,
+    tabletop=0.1,
+    subjects=0.65,
     planned=0.0,
     text_weight=1.5,
-    thing_weight=2.0,
+    thing_weight=2.5,
     orders=(("raster", 0.57), ("spread", 0.29), ("wavefront", 0.01), ("hole", 0.13)),
 )
 EVERY_TASK = Mixture(
@@ -139,7 +140,7 @@ class Batches:
             rows = self.scenes[kind].rows(number, kind, size * 2 // 3 * POOL)
             return [examples.from_source(task, group, row, style, random) for group, row in rows]
         counts = {kind: round(size * POOL * getattr(examples.mixture, kind)) for kind in ("tabletop", "subjects")}
-        counts["posters"] = size * POOL - sum(counts.values())
+        counts["house"] = size * POOL - sum(counts.values())
         rows = [row for kind, count in counts.items() if count for row in self.scenes[kind].rows(number, kind, count)]
         if task == "plan":
             return [examples.plan(g.scenes[row], g.digits[row], style, random) for g, row in rows]

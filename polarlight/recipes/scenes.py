@@ -26,7 +26,7 @@ from ..worlds.edits import draw_edit
 from ..worlds.lettering import lettering_scene
 from ..worlds.posters import Posters
 from ..worlds.scene import Rendered, Scene, World, picture_size
-from ..worlds.subjects import subject_scene
+from ..worlds.subjects import house_scene, subject_scene
 from ..worlds.tabletop import Tabletop
 
 SHARD = 1024
@@ -95,7 +95,7 @@ def make_shard(kind: str, index: int, count: int) -> dict[str, Group]:
     seeds = range(index * count, (index + 1) * count)
     if kind in ("posters", "tabletop"):
         return _make_scenes(world_of(kind), [world_of(kind).sample(seed) for seed in seeds])
-    drawn = {"lettering": lettering_scene, "subjects": subject_scene}
+    drawn = {"lettering": lettering_scene, "subjects": subject_scene, "house": house_scene}
     if kind in drawn:
         return _make_scenes(Posters(), [drawn[kind](seed) for seed in seeds])
     edit = {"edits": None, "retexts": "retext"}  # edits of any kind, or of one

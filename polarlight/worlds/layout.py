@@ -16,7 +16,7 @@ from .carriers import BOARDS, NEONS, fit_text, fractions, text_spec
 from .catalogue import Entry, catalogue
 from .holdout import held_out_colour, held_out_pair, held_out_word
 from .palettes import FLATS, GROUNDS, PATTERNS, SCENERY, WALLS, Setting
-from .placement import GRID, MARGIN, Plan, Rect, draw_relations, place_objects
+from .placement import GRID, MARGIN, House, Plan, Rect, draw_relations, place_objects
 from .scene import COLOURS, Spec, picture_size
 
 CATEGORIES = ("single", "two", "counting", "colours", "position", "attributes", "text")
@@ -26,10 +26,10 @@ VARIANTS = 6  # of each setting's clouds, stars, houses and the like
 SUPPORTS = ("brick wall", "oil drum", "wood", "books", "bus", "piano", "package", "office building", "ferry")
 
 
-def compose(random: Random, split: str, category: str | None, grid: float = GRID) -> Spec | None:
-    """One spec, or None where this draw does not fit. grid: that of the things, in design px."""
+def compose(random: Random, split: str, category: str | None, house: House) -> Spec | None:
+    """One spec, or None where this draw does not fit."""
     plan = draw_plan(random, split, category)
-    plan.grid = grid
+    plan.house = house
     plan.aspect = random.choices(list(ASPECT_WEIGHTS), list(ASPECT_WEIGHTS.values()))[0]
     if not plan.flat and plan.count * 30 > picture_size(plan.aspect)[1]:
         plan.aspect = "1:1" if plan.count <= 4 else "3:2"
@@ -188,7 +188,7 @@ def draw_entries(plan: Plan, setting: Setting) -> list[Entry]:
     for _ in range(120):
         if len(chosen) == count:
             break
-        choices = pool(setting["kind"], plan.painted == 1.0, random.random() < 0.5)
+        choices = pool(setting["kind"], plan.painted == 1.0, random.random() < plan.house.core)
         if not choices:
             continue
         entry = random.choice(choices)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import combinations
+from math import inf
 from random import Random
 from typing import Any
 
@@ -21,6 +22,15 @@ GRID = 8.0  # px: tiles have sides and corners on this grid, that of the tokeniz
 SMALLEST = 32.0  # px of a tile
 TILTED, FLIPPED = 0.08, 0.15  # shares of things that are turned, and mirrored
 Rect = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """A house's style, which all its posters share."""
+
+    grid: float = GRID  # px: sides and corners of tiles; on a coarser one sides are rounded, not cut
+    largest: float = inf  # px of a tile's side
+    core: float = 0.5  # share of things that are drawn from the everyday ones alone
 
 
 @dataclass(kw_only=True)
@@ -39,7 +49,7 @@ class Plan:
     pair: str | None = None  # two objects in a clear relation, one of PAIRS
     design: tuple[float, float] = (128.0, 128.0)
     aspect: str = "1:1"
-    grid: float = GRID  # px: sides and corners of tiles; on a coarser one sides are rounded, not cut
+    house: House = field(default_factory=House)
     entries: list[Entry] = field(default_factory=list)
     colours: list[str | None] = field(default_factory=list)
 
@@ -64,9 +74,10 @@ def thing_spec(
     """
     entry = plan.entries[number]
     x0, y0, x1, y1 = extent(tile_index()[entry.name], rotation, flip)
-    side = max(SMALLEST, (height / (y1 - y0) + 0.5 + plan.grid - GRID) // plan.grid * plan.grid)
-    x = on_grid(centre - side * (x0 + x1) / 2, side, area[0] - x0 * side, area[2] - x1 * side, plan.grid)
-    y = on_grid(bottom - side * y1, side, area[1] - y0 * side, area[3] - y1 * side, plan.grid)
+    side = (height / (y1 - y0) + 0.5 + plan.house.grid - GRID) // plan.house.grid * plan.house.grid
+    side = min(max(SMALLEST, side), plan.house.largest)
+    x = on_grid(centre - side * (x0 + x1) / 2, side, area[0] - x0 * side, area[2] - x1 * side, plan.house.grid)
+    y = on_grid(bottom - side * y1, side, area[1] - y0 * side, area[3] - y1 * side, plan.house.grid)
     box = fractions((x + x0 * side, y + y0 * side, x + x1 * side, y + y1 * side), plan.design)
     return {
         "name": entry.name,

@@ -22,7 +22,7 @@ from .composite import BACKDROP, Layer, Truth, composite, picture_layer
 from .furniture import furniture, weather_layers
 from .layout import CATEGORIES, compose, held_out_things
 from .palettes import FLATS, light_of, mix, rgb, shadow_colour
-from .placement import GRID
+from .placement import House
 from .scene import Rendered, Scene, Spec, picture_size
 
 PAINTS = {
@@ -46,9 +46,8 @@ class Posters:
 
     name = "posters"
 
-    def __init__(self, grid: float = GRID) -> None:
-        """grid: design px that the things' tiles lie on (see `placement`)."""
-        self.grid = grid
+    def __init__(self, house: House | None = None) -> None:
+        self.house = house or House()
 
     def sample(self, seed: int, split: str = "train", category: str | None = None) -> Scene:
         """Draw a scene; `category` narrows it to one of layout.CATEGORIES, None is the natural mixture.
@@ -65,7 +64,7 @@ class Posters:
             raise UserError(f"There is no category {category!r}.", fix=f"Use one of {', '.join(CATEGORIES)}.")
         for attempt in range(ATTEMPTS):
             random = stream_random(seed, f"posters/{split}/{category}", attempt)
-            spec = compose(random, split, category, self.grid)
+            spec = compose(random, split, category, self.house)
             if spec is None:
                 continue
             held_out = held_out_things(spec)

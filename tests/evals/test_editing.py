@@ -71,8 +71,8 @@ def test_the_truth_passes_and_what_was_before_does_not(cases: list[Case]) -> Non
         if case.edit.kind == "retext":
             assert new_text(case.edit)["text"] != case.edit.before["texts"][0]["text"]
             continue
-        assert check(case.edit, seen_as(case.edit.after)).passed
-        before = check(case.edit, seen_as(case.edit.before))
+        assert check(case.edit, seen_as(case.edit.after), seen_as(case.edit.before)).passed
+        before = check(case.edit, seen_as(case.edit.before), seen_as(case.edit.before))
         assert not before.passed
         assert before.reason
 
@@ -81,10 +81,18 @@ def test_a_thing_elsewhere_or_in_another_colour_does_not_count(cases: list[Case]
     added = next(case.edit for case in cases if case.edit.kind == "add")
     new = next(thing for thing in added.after["objects"] if thing not in added.before["objects"])
     elsewhere = Detection(name=new["name"], score=1.0, box=(0.0, 0.0, 0.01, 0.01), colour=new["colour"])
-    assert check(added, [elsewhere]).reason == f"no {new['name']}"
+    assert check(added, [elsewhere], []).reason == f"no {new['name']}"
     painted = next(case.edit for case in cases if case.edit.kind == "recolour")
     wrong = [Detection(name=t.name, score=1.0, box=t.box, colour="none") for t in seen_as(painted.after)]
-    assert "none, not" in check(painted, wrong).reason
+    assert "none, not" in check(painted, wrong, []).reason
+
+
+def test_what_goes_along_with_the_change_fails_it(cases: list[Case]) -> None:
+    case = next(case for case in cases if case.edit.kind == "remove" and case.edit.after["objects"])
+    before, after = seen_as(case.edit.before), seen_as(case.edit.after)
+    lost, *rest = after
+    assert check(case.edit, rest, before).reason == f"{lost.name} went too"
+    assert check(case.edit, rest, [each for each in before if each != lost]).passed  # nobody could see it before
 
 
 @pytest.mark.skipif(not shutil.which("tesseract"), reason="needs Tesseract")

@@ -29,7 +29,7 @@ from polarlight.worlds.scene import ASPECTS, Scene
 from polarlight.worlds.tabletop import Tabletop
 
 V = Vocabulary.shipped()
-KINDS = ("posters", "subjects", "tabletop", "edits", "reference", "control")
+KINDS = ("posters", "house", "subjects", "tabletop", "edits", "reference", "control")
 
 
 def coded(kind: str) -> CodedScenes:
@@ -173,7 +173,7 @@ def test_a_batch_holds_the_shares_of_its_mixture(scenes: dict[str, CodedScenes])
     counted = {kind: Counted(load=each.load, window=each.window) for kind, each in scenes.items()}
     mixture = Mixture(tasks=(("draw", 1.0),), styles=(("short", 1.0),), tabletop=0.2, subjects=0.5)
     Batches(scenes=dict(counted), examples=Examples(V, mixture), size=5, flops=(1, 1)).draw_pool(0)
-    assert asked == {"tabletop": 4, "subjects": 10, "posters": 6}
+    assert asked == {"tabletop": 4, "subjects": 10, "house": 6}
 
 
 def test_a_caption_learns_its_words_and_no_cell(scenes: dict[str, CodedScenes]) -> None:

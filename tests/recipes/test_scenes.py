@@ -29,7 +29,7 @@ def same(one: Group, other: Group) -> bool:
     return all(torch.equal(*pair) for pair in pictures) and (one.scenes, one.notes) == (other.scenes, other.notes)
 
 
-@pytest.mark.parametrize("kind", ["posters", "edits", "retexts", "reference", "control"])
+@pytest.mark.parametrize("kind", ["posters", "house", "edits", "retexts", "reference", "control"])
 def test_a_shard_read_back_is_the_shard_that_was_made(tmp_path: Path, kind: str) -> None:
     made, read = load_shard(tmp_path, kind, 0, 3), load_shard(tmp_path, kind, 0, 3)
     assert made.keys() == read.keys()
@@ -37,7 +37,7 @@ def test_a_shard_read_back_is_the_shard_that_was_made(tmp_path: Path, kind: str)
     for aspect, group in made.items():
         assert group.pixels.shape[1:] == (*picture_size(aspect), 3)
         assert len(group.scenes) == len(group.pixels) == len(group.text_mask)
-        assert (group.source is None) == (kind == "posters")
+        assert (group.source is None) == (kind in ("posters", "house"))
     assert sum(len(group.scenes) for group in made.values()) == 3
 
 

@@ -1,14 +1,17 @@
 """Posters to learn things from."""
 
 from collections import Counter
+from collections.abc import Callable
 from itertools import combinations
 
+import pytest
+
 from polarlight.worlds.atlas import extent
-from polarlight.worlds.catalogue import tile_index
+from polarlight.worlds.catalogue import by_name, tile_index
 from polarlight.worlds.layout import held_out_things
 from polarlight.worlds.posters import Posters
-from polarlight.worlds.scene import Scene, picture_size
-from polarlight.worlds.subjects import POSITION, apart, subject_scene
+from polarlight.worlds.scene import Scene, Spec, picture_size
+from polarlight.worlds.subjects import POSITION, apart, house_scene, plain, subject_scene, upright
 
 
 def test_one_to_four_things_without_texts_and_nothing_held_out() -> None:
@@ -20,15 +23,34 @@ def test_one_to_four_things_without_texts_and_nothing_held_out() -> None:
     assert Scene.from_json(scenes[5].to_json()) == scenes[5] == subject_scene(5)
 
 
-def test_tiles_fill_whole_positions() -> None:
-    for scene in map(subject_scene, range(60)):
+@pytest.mark.parametrize(("draw", "sizes"), [(subject_scene, (32, 48)), (house_scene, (32, 48, 64))])
+def test_tiles_fill_whole_positions_in_few_sizes(draw: Callable[[int], Scene], sizes: tuple[int, ...]) -> None:
+    for scene in map(draw, range(60)):
         high, wide = picture_size(scene.spec["aspect"])
         for thing in scene.spec["objects"]:
             x0, y0, x1, _ = extent(tile_index()[thing["name"]], thing["rotation"], thing["flip"])
             left, top, right = thing["box"][0] * wide, thing["box"][1] * high, thing["box"][2] * wide
             side = (right - left) / (x1 - x0)
+            assert min(abs(side - size) for size in (sizes if len(scene.spec["objects"]) > 1 else (32, 48, 64))) < 0.1
             for value in (side, left - x0 * side - side / 2, top - y0 * side - side / 2):
                 assert abs(value / POSITION - round(value / POSITION)) < 0.01
+
+
+def test_things_stand_upright_and_subjects_in_daylight() -> None:
+    assert all(plain(subject_scene(seed).spec) for seed in range(60))
+    houses = [house_scene(seed).spec for seed in range(60)]
+    assert all(upright(spec) for spec in houses)
+    assert not all(plain(spec) for spec in houses)  # by night too
+    assert any(spec["texts"] for spec in houses)
+    assert not all(upright(Posters().sample(seed).spec) for seed in range(60))
+
+
+def test_rare_things_come_more_often_than_elsewhere() -> None:
+    def everyday(specs: list[Spec]) -> float:
+        names = [thing["name"] for spec in specs for thing in spec["objects"]]
+        return sum(by_name()[name].core for name in names) / len(names)
+
+    assert everyday([subject_scene(s).spec for s in range(300)]) < everyday([Posters().sample(s).spec for s in range(300)])
 
 
 def test_no_thing_hides_another() -> None:
