@@ -52,7 +52,7 @@ class _SortedExperts(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         rows, share, up, down, source, slots, hidden, active = ctx.saved_tensors
         counts = ctx.counts
-        grad = grad.index_select(0, source)  # filling rows repeat a token's: their share is zero, so nothing comes of it
+        grad = grad.index_select(0, source)  # filling rows repeat a token's, and have a share of zero
         grad_active, grad_up, grad_down = torch.empty_like(active), torch.empty_like(up), torch.empty_like(down)
         for part, out, matrix, into, seen in zip(
             grad.split(counts), grad_active.split(counts), down, grad_down, active.split(counts), strict=True
@@ -110,7 +110,7 @@ def experts_sorted(
     counts, slots = padded.tolist(), slots.view(-1, top_k)
     source = torch.zeros(sum(counts), dtype=torch.long, device=x.device)
     source[slots] = torch.arange(x.shape[0], device=x.device)[:, None]
-    share = torch.zeros(sum(counts), 1, dtype=x.dtype, device=x.device).index_put((slots,), gates.to(x.dtype)[..., None])
+    share = x.new_zeros(sum(counts), 1).index_put((slots,), gates.to(x.dtype)[..., None])
     return _SortedExperts.apply(x, share, up.to(x.dtype), down.to(x.dtype), source, slots, counts)
 
 

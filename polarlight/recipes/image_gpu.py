@@ -3,7 +3,8 @@
     polarlight train image-gpu --steps 6000 --minutes 9
 
 Needs the tokenizer of `tokenizer-mini` (or the shipped one) and as many processor cores as there are: workers render, one process
-encodes. On an H100 with 16 cores see docs/log.md for rates. `polarlight train image-export` ships the result.
+encodes. On an H100 with 16 cores see docs/log.md for rates. `polarlight train image-export` ships what stands in runs/image-mini:
+put this run's state.pt there first.
 """
 
 from __future__ import annotations

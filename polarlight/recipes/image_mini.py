@@ -3,10 +3,10 @@
     polarlight train image-mini --minutes 60
 
 Run it again to go on: training resumes exactly. A new run starts from the shipped average where that is of this config: at a lower
-rate that falls to zero over all of --steps (1,250 steps of 128 take 70 minutes on two cores with AMX, see docs/log.md). From nothing,
-the last 35 % of --steps decay. The posters are those of `worlds.subjects`, two thirds of the scenes its subjects. Needs a trained
-tokenizer (the run `tokenizer-mini` beside it, or the shipped one). Results in runs/image-mini; `polarlight train image-export` ships
-them.
+rate that falls to zero over all of --steps (1,250 steps of 128 take 70 minutes on two cores with AMX, see docs/log.md). From
+nothing, the last 35 % of --steps decay. The posters are those of `worlds.subjects`, two thirds of all scenes its subjects. Needs a
+trained tokenizer (the run `tokenizer-mini` beside it, or the shipped one). Results in runs/image-mini; `polarlight train
+image-export` ships them.
 """
 
 from __future__ import annotations

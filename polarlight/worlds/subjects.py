@@ -17,7 +17,7 @@ from .scene import Scene, Spec
 SHARES = {"single": 0.12, "two": 0.22, "counting": 0.18, "colours": 0.16, "position": 0.16, "attributes": 0.16}
 POSITION = 16.0  # design px
 ALONE, AMONG_OTHERS = 64.0, 48.0  # sides of tiles, at most; a few have 32
-CORE = 0.25  # of things (see `placement.House`): elsewhere everyday ones are five times as frequent as others, here twice
+CORE = 0.25  # see `placement.House`: elsewhere everyday things are five times as frequent as others, here twice
 TOUCH = 0.02  # of the picture: boxes may share so much of an edge
 
 
