@@ -1,7 +1,7 @@
 """The image model's forward pass for decoding: the same function as `ImageAR.hidden`, with as few operations as it takes.
 
 A step on a handful of tokens is not arithmetic but reading weights and starting operations (measured on two cores: 80 small
-operations a layer cost more than its matrices). So everything constant is done once: norm weights are folded into the matrix after
+operations a layer cost more than its matrices). So everything constant is done once: norms are folded into the matrix after
 them, matrices lie in the processor's own tile layout, rotary pairs lie side by side so that rotating is one complex product, and a
 layer's experts with the shared one are two matrices.
 """
@@ -62,23 +62,34 @@ def pack(weight: Float[Tensor, "o i"], dtype: torch.dtype) -> Linear:
     return product
 
 
-def normal(x: Float[Tensor, "*n d"], eps: Float[Tensor, ""]) -> Float[Tensor, "*n d"]:
-    """x / rms(x); the weight lies in the matrix that follows."""
+def direction(x: Float[Tensor, "*n d"], floor: Float[Tensor, ""]) -> Float[Tensor, "*n d"]:
+    """x / sqrt(|x|^2 + floor^2): an RMS norm without its `gain`, which lies in the matrix that follows."""
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-    return x * torch.addcmul(eps, norm, norm, value=1 / x.shape[-1]).rsqrt_().to(x.dtype)
+    return x / torch.hypot(norm, floor).to(x.dtype)
+
+
+def gain(weight: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
+    """What `direction` leaves out of an RMS norm of this weight."""
+    return weight.detach().float() * len(weight) ** 0.5
+
+
+def floor(width: int) -> Float[Tensor, ""]:
+    """That of `direction` for EPS."""
+    return torch.tensor((width * EPS) ** 0.5)
 
 
 class PackedBlock:
     """One layer."""
 
     def __init__(self, block: Block, config: ImageARConfig, dtype: torch.dtype) -> None:
-        self.heads, self.head_dim, self.eps = config.heads, config.head_dim, torch.tensor(EPS)
+        self.heads, self.head_dim = config.heads, config.head_dim
+        self.floor, self.head_floor = floor(config.width), floor(config.head_dim)
         attention = block.attention
-        self.qkv = pack(side_by_side(attention.qkv.weight, config) * block.attention_norm.weight, dtype)
+        self.qkv = pack(side_by_side(attention.qkv.weight, config) * gain(block.attention_norm.weight), dtype)
         self.out = pack(attention.out.weight, dtype)
         pairs = pair_order(config.head_dim)
-        norms = torch.stack((attention.query_norm.weight, attention.key_norm.weight))[:, pairs]
-        self.qk_weight = norms[:, None].detach().float()
+        norms = torch.stack((gain(attention.query_norm.weight), gain(attention.key_norm.weight)))[:, pairs]
+        self.qk_gain = norms[:, None]
         self.mlp = packed_mlp(block, dtype)
 
     def __call__(
@@ -92,8 +103,8 @@ class PackedBlock:
         """rotation: complex [b, s, 2, 1, f], the query's and the key's turns; mask: additive, or None for no limits. Where it has
         more rows than there are tokens, attention runs over as many queries, of which the last are not read."""
         b, s = rotation.shape[:2]
-        qkv = self.qkv(normal(x, self.eps)).view(b, s, 3, self.heads, self.head_dim)
-        qk = normal(qkv[:, :, :2].float(), self.eps).mul_(self.qk_weight)
+        qkv = self.qkv(direction(x, self.floor)).view(b, s, 3, self.heads, self.head_dim)
+        qk = direction(qkv[:, :, :2].float(), self.head_floor).mul_(self.qk_gain)
         torch.view_as_complex(qk.view(b, s, 2, self.heads, -1, 2)).mul_(rotation)
         qkv[:, :, :2] = qk
         query, key, value = qkv.transpose(1, 3).unbind(2)  # each [b, heads, s, head dim]
@@ -120,9 +131,9 @@ def side_by_side(qkv: Float[Tensor, "o d"], config: ImageARConfig) -> Float[Tens
 def packed_mlp(block: Block, dtype: torch.dtype) -> Linear:
     """The layer's feed-forward part with its norm: x [n, d] -> [n, d]."""
     if isinstance(block.mlp, DenseMLP):
-        up = pack(block.mlp.mlp.up.weight * block.mlp_norm.weight, dtype)
-        down, eps = pack(block.mlp.mlp.down.weight, dtype), torch.tensor(EPS)
-        return lambda x: swiglu(normal(x, eps), up, down)
+        up = pack(block.mlp.mlp.up.weight * gain(block.mlp_norm.weight), dtype)
+        down, low = pack(block.mlp.mlp.down.weight, dtype), floor(len(block.mlp_norm.weight))
+        return lambda x: swiglu(direction(x, low), up, down)
     return PackedMoE(block.mlp, block.mlp_norm.weight, dtype)
 
 
@@ -135,16 +146,16 @@ class PackedMoE:
     """
 
     def __init__(self, moe: MoE, norm: Float[Tensor, " d"], dtype: torch.dtype) -> None:
-        self.moe, self.norm, self.dtype, self.eps = moe, norm.detach(), dtype, torch.tensor(EPS)
+        self.moe, self.gain, self.dtype, self.floor = moe, gain(norm), dtype, floor(len(norm))
         self.single = torch.float32 if moe.up[0].numel() <= SMALL else dtype
-        self.router = (moe.router.detach().float() * self.norm).T.contiguous()
+        self.router = (moe.router.detach().float() * self.gain).T.contiguous()
 
     @cached_property
     def apart(self) -> list[tuple[Linear, Linear]]:
         """(up, down) of every expert, then of the shared one."""
         moe, dtype = self.moe, self.single
         ups, downs = [*moe.up, moe.shared.up.weight], [*moe.down, moe.shared.down.weight]
-        return [(pack(up * self.norm, dtype), pack(down, dtype)) for up, down in zip(ups, downs, strict=True)]
+        return [(pack(up * self.gain, dtype), pack(down, dtype)) for up, down in zip(ups, downs, strict=True)]
 
     @cached_property
     def together(self) -> tuple[Linear, Linear]:
@@ -154,13 +165,13 @@ class PackedMoE:
         shared_gate, shared_value = moe.shared.up.weight.chunk(2)
         up = torch.cat((gates.flatten(0, 1), shared_gate, values.flatten(0, 1), shared_value))
         down = torch.cat((moe.down.transpose(0, 1).flatten(1), moe.shared.down.weight), 1)
-        return pack(up * self.norm, self.dtype), pack(down, self.dtype)
+        return pack(up * self.gain, self.dtype), pack(down, self.dtype)
 
     def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         moe, n = self.moe, x.shape[0]
-        x = normal(x, self.eps)
+        x = direction(x if n > 1 else x.float(), self.floor)
         if n > DENSE_UP_TO:
-            return moe((x * self.norm.to(x.dtype))[None])[0][0]
+            return moe((x * self.gain.to(x.dtype))[None])[0][0]
         gates, chosen, _ = route(x.float() @ self.router, moe.bias, moe.top_k)
         gates = gates if moe.scale == 1 else gates * moe.scale
         return self.few(x, gates, chosen) if n == 1 else self.every(x, gates, chosen)
@@ -200,12 +211,12 @@ class PackedHead:
 
     def __init__(self, head: DigitHead, dtype: torch.dtype) -> None:
         g, m = head.shape
-        self.digits, self.values, self.eps = g, head.values, torch.tensor(EPS)
+        self.digits, self.values, self.floor = g, head.values, floor(m)
         self.state = pack(head.state.weight, dtype)
         self.before = head.before.weight.detach().float().unflatten(0, (g, m)).transpose(1, 2).contiguous()
-        self.up = head.mlp.up.weight.detach().float() * head.mlp_norm.weight.detach()
+        self.up = head.mlp.up.weight.detach().float() * gain(head.mlp_norm.weight)
         self.down = head.mlp.down.weight.detach().float()
-        self.out = head.out.weight.detach().float() * head.out_norm.weight.detach()
+        self.out = head.out.weight.detach().float() * gain(head.out_norm.weight)
         self.impossible = [row if row.any() else None for row in head.impossible]
 
     def inputs(self, state: Float[Tensor, "copies n d"]) -> Float[Tensor, "g copies n m"]:
@@ -219,8 +230,8 @@ class PackedHead:
     ) -> Float[Tensor, "copies n v"]:
         """Logits of one digit, fp32. known: one-hot values of the digits drawn so far, zero elsewhere."""
         x = inputs + known @ self.before[digit]
-        gate, value = F.linear(normal(x, self.eps), self.up).chunk(2, -1)
-        logits = F.linear(normal(x + F.linear(F.silu(gate) * value, self.down), self.eps), self.out)
+        gate, value = F.linear(direction(x, self.floor), self.up).chunk(2, -1)
+        logits = F.linear(direction(x + F.linear(F.silu(gate) * value, self.down), self.floor), self.out)
         impossible = self.impossible[digit]
         return logits if impossible is None else logits.masked_fill_(impossible, -torch.inf)
 
@@ -268,7 +279,7 @@ class PackedImageAR:
                 (model.tokens.weight * model.config.width**0.5).to(dtype),
                 model.roles.weight.to(dtype),
             )
-        self.norm, self.eps = model.norm.weight.detach().to(dtype), torch.tensor(EPS)
+        self.gain, self.floor = gain(model.norm.weight).to(dtype), floor(model.config.width)
 
     @classmethod
     def of(cls, model: ImageAR | PackedImageAR, dtype: torch.dtype) -> PackedImageAR:
@@ -308,4 +319,4 @@ class PackedImageAR:
         cache = cache or self.new_cache(b, s, dtype)
         for block, layer in zip(self.blocks, cache, strict=True):
             x = block(x, rotation, bias, layer, start)
-        return (normal(x, self.eps) * self.norm).view(b, s, -1), torch.zeros(2)
+        return (direction(x, self.floor) * self.gain).view(b, s, -1), torch.zeros(2)

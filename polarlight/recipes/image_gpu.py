@@ -36,9 +36,9 @@ from .runs import Run
 from .scene_stream import Pool, SceneStream
 
 BATCH = 768
-CAPACITY = {"posters": 300_000, "tabletop": 60_000, "edits": 40_000}
-SHARES = {"posters": 0.66, "tabletop": 0.22, "edits": 0.12}  # of the batches
-CORES = {"posters": 0.45, "tabletop": 0.4, "edits": 0.15}  # of the workers
+CAPACITY = {"subjects": 220_000, "house": 100_000, "tabletop": 60_000, "edits": 40_000}
+SHARES = {"subjects": 0.5, "house": 0.2, "tabletop": 0.18, "edits": 0.12}  # of the batches
+CORES = {"subjects": 0.3, "house": 0.2, "tabletop": 0.35, "edits": 0.15}  # of the workers
 SEQUENCES_SORTED = 4  # batches' worth of scenes drawn at once, of which one of like lengths is taken
 
 
@@ -333,7 +333,8 @@ def run(run: Run) -> dict:
 def wait_for(stream: SceneStream, least: int = 2048) -> None:
     """Until every kind has some scenes."""
     while any(
-        sum(pool.filled for pool in stream.of(kind).values()) < (least if kind == "posters" else 256) for kind in SHARES
+        sum(pool.filled for pool in stream.of(kind).values()) < (least if kind == "subjects" else 256)
+        for kind in SHARES
     ):
         stream.check()
         time.sleep(0.2)

@@ -30,7 +30,7 @@ from ..text.vocabulary import Vocabulary
 from ..worlds.captions import caption, plan_of
 from ..worlds.scene import Scene, World, picture_size
 from .image_examples import Mixture, choose, touched_cells
-from .scenes import allows_edits, draw_edit, render_all, world_of
+from .scenes import DRAWN, allows_edits, draw_edit, render_all, world_of
 
 CHUNK = 64  # scenes of one kind and aspect that travel together
 WAYS = 3  # captions of each scene
@@ -118,7 +118,7 @@ def chunks(kind: str, worker: int, workers: int, mixture: Mixture) -> Iterator[C
         name = "tabletop" if kind == "tabletop" or (kind == "edits" and number // workers % 5 == 0) else "posters"
         world = world_of(name)
         seed = FIRST_SEED + number if kind != "edits" else stream_seed(number, "edits") % 2**40 + 2**40
-        scene = world.sample(seed)
+        scene = DRAWN[name if kind == "edits" else kind](seed)
         if kind == "edits" and not allows_edits(scene, number):
             continue
         pending = waiting.setdefault((name, scene.spec["aspect"]), [])

@@ -7,6 +7,7 @@ first asked for and kept in the run's folder, so several trainings share one ren
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import count as count_up
@@ -44,6 +45,15 @@ class Group:
     scenes: list[Scene]
     source: UInt8[Tensor, "n y x 3"] | None = None
     notes: list[dict] | None = None
+
+
+DRAWN: dict[str, Callable[[int], Scene]] = {  # the scene of a seed, by kind
+    "posters": Posters().sample,
+    "tabletop": Tabletop().sample,
+    "lettering": lettering_scene,
+    "subjects": subject_scene,
+    "house": house_scene,
+}
 
 
 def world_of(name: str) -> World:
@@ -93,11 +103,8 @@ def _read_group(file: np.lib.npyio.NpzFile, aspect: str) -> Group:
 def make_shard(kind: str, index: int, count: int) -> dict[str, Group]:
     """Sample and render one shard."""
     seeds = range(index * count, (index + 1) * count)
-    if kind in ("posters", "tabletop"):
-        return _make_scenes(world_of(kind), [world_of(kind).sample(seed) for seed in seeds])
-    drawn = {"lettering": lettering_scene, "subjects": subject_scene, "house": house_scene}
-    if kind in drawn:
-        return _make_scenes(Posters(), [drawn[kind](seed) for seed in seeds])
+    if kind in DRAWN:
+        return _make_scenes(world_of("tabletop" if kind == "tabletop" else "posters"), list(map(DRAWN[kind], seeds)))
     edit = {"edits": None, "retexts": "retext"}  # edits of any kind, or of one
     maker = partial(_edit, kind=edit[kind]) if kind in edit else {"reference": _reference, "control": _control}[kind]
     by_aspect: dict[tuple[str, str], list] = {}

@@ -105,7 +105,7 @@ class OnePool:
         return {aspect: pool for (name, aspect), pool in self.pools.items() if name == kind}
 
 
-@pytest.mark.parametrize("kind", ["posters", "edits"])
+@pytest.mark.parametrize("kind", ["house", "edits"])
 def test_what_workers_render_trains_the_model(kind: str) -> None:
     made = encode(tiny_tokenizer(), next(chunks(kind, 0, 1, Mixture())), "cpu", torch.float32)
     rows, columns = shape_of(made.aspect)
