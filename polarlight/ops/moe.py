@@ -49,7 +49,7 @@ class _SortedExperts(torch.autograd.Function):
         return total(result, slots)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows, share, up, down, source, slots, hidden, active = ctx.saved_tensors
         counts = ctx.counts
         grad = grad.index_select(0, source)  # filling rows repeat a token's, and have a share of zero
@@ -107,11 +107,11 @@ def experts_sorted(
     shift = (padded.cumsum(0) - padded) - (counts.cumsum(0) - counts)  # of an expert's rows, by the padding before them
     slots = torch.empty_like(order)
     slots[order] = torch.arange(order.numel(), device=order.device) + shift[pairs[order]]
-    counts, slots = padded.tolist(), slots.view(-1, top_k)
-    source = torch.zeros(sum(counts), dtype=torch.long, device=x.device)
+    sizes, slots = padded.tolist(), slots.view(-1, top_k)
+    source = torch.zeros(sum(sizes), dtype=torch.long, device=x.device)
     source[slots] = torch.arange(x.shape[0], device=x.device)[:, None]
-    share = x.new_zeros(sum(counts), 1).index_put((slots,), gates.to(x.dtype)[..., None])
-    return _SortedExperts.apply(x, share, up.to(x.dtype), down.to(x.dtype), source, slots, counts)
+    share = x.new_zeros(sum(sizes), 1).index_put((slots,), gates.to(x.dtype)[..., None])
+    return _SortedExperts.apply(x, share, up.to(x.dtype), down.to(x.dtype), source, slots, sizes)
 
 
 def experts_dense(
