@@ -144,10 +144,12 @@ def new_text(edit: Edit) -> Spec:
     return next(after for before, after in pairs if before["text"] != after["text"])
 
 
-def score(judge: Judge, cases: Sequence[Case], pictures: Sequence[Pixels]) -> tuple[dict[str, Any], list[Verdict]]:
+def score(
+    judge: Judge, cases: Sequence[Case], pictures: Sequence[Pixels], before: Sequence[Sequence[Detection]]
+) -> tuple[dict[str, Any], list[Verdict]]:
     """Shares of edits made by kind, "text" as Tesseract reads it, and "kept": the PSNR (dB) of what lies outside the place of the
-    change, None where all stayed; and each edit's verdict."""
-    seen, before = judge.detect_all(pictures), judge.detect_all([case.before for case in cases])
+    change, None where all stayed; and each edit's verdict. before: what the judge sees in the pictures before their edits."""
+    seen = judge.detect_all(pictures)
     texts = read_texts(cases, pictures)
     verdicts = [
         check(case.edit, *both) if text is None else PASSED if text.exact else failed(f"reads {text.read!r}")
@@ -220,7 +222,8 @@ def evaluate(
             on_progress(turn * count + len(pictures), 2 * count)
     seconds = (time.monotonic() - started) / (2 * count)
     made |= {"ceiling": [case.truth for case in cases], "unchanged": [case.before for case in cases]}
-    scored = {name: score(judge, cases, pictures) for name, pictures in made.items()}
+    before = judge.detect_all(made["unchanged"])
+    scored = {name: score(judge, cases, pictures, before) for name, pictures in made.items()}
     card = {"count": count, "mode": mode, "seeds": [cases[0].seed, cases[-1].seed], "seconds_per_picture": seconds}
     card |= {name: scores for name, (scores, _) in scored.items()}
     atomic_write(folder / "card.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")

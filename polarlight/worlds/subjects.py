@@ -1,7 +1,7 @@
 """Posters of one to four things and no text, to learn things from: what a prompt of a few words asks for, drawn clearly.
 
 A thing stands on a grid of whole positions of the image model (16 px), upright and in daylight, in one of three sizes, and hides no
-other. So all its pictures have 29 positions, where elsewhere they have a thousand: scenes to learn things by heart from, not to
+other. So all its pictures have 29 positions, where elsewhere they have hundreds: scenes to learn things by heart from, not to
 measure a model by.
 """
 
