@@ -183,7 +183,13 @@ def run(run: Run) -> dict:
             optimizers(model, lr=rate, adam_lr=rate / 2, weight_decay=0.05, exclude=NOT_MUON, dtype=dtype),
             Schedule(steps=steps, warmup=min(100, steps // 4 + 1), decay=1.0 if warm else 0.35),
             FitConfig(
-                steps=steps, minutes=run.minutes, ema=0.996, save_every=100, peak_flops=run.peak_flops, unit="tokens"
+                steps=steps,
+                minutes=run.minutes,
+                ema=0.996,
+                save_every=100,
+                peak_flops=run.peak_flops,
+                unit="tokens",
+                forked=True,
             ),
             run.folder,
             resume=run.resume,

@@ -179,7 +179,7 @@ def run(run: Run) -> dict:
         Batches(scenes=scenes, examples=Examples(vocabulary, MIXTURE), size=size, letterer=model),
         optimizers(model, lr=rate, adam_lr=rate / 2, weight_decay=0.05, exclude=NOT_MUON, dtype=dtype),
         Schedule(steps=steps, warmup=min(50, steps // 4 + 1), decay=0.7),
-        FitConfig(steps=steps, minutes=run.minutes, ema=0.997, save_every=100, unit="positions"),
+        FitConfig(steps=steps, minutes=run.minutes, ema=0.997, save_every=100, unit="positions", forked=True),
         run.folder,
         resume=run.resume,
         report=run.report,

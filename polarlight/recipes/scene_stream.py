@@ -30,7 +30,7 @@ from ..text.vocabulary import Vocabulary
 from ..worlds.captions import caption, plan_of
 from ..worlds.scene import Scene, World, picture_size
 from .image_examples import Mixture, choose, touched_cells
-from .scenes import DRAWN, allows_edits, draw_edit, render_all, world_of
+from .scenes import DRAWN, EDITED, allows_edits, draw_edit, render_all, world_of
 
 CHUNK = 64  # scenes of one kind and aspect that travel together
 WAYS = 3  # captions of each scene
@@ -115,13 +115,13 @@ def chunks(kind: str, worker: int, workers: int, mixture: Mixture) -> Iterator[C
     """What worker number `worker` of `workers` makes of a kind: other scenes than any other worker."""
     waiting: dict[tuple[str, str], list[Any]] = {}
     for number in count(worker, workers):
-        name = "tabletop" if kind == "tabletop" or (kind == "edits" and number // workers % 5 == 0) else "posters"
+        name = EDITED[number // workers % len(EDITED)] if kind == "edits" else kind
         world = world_of(name)
         seed = FIRST_SEED + number if kind != "edits" else stream_seed(number, "edits") % 2**40 + 2**40
-        scene = DRAWN[name if kind == "edits" else kind](seed)
+        scene = DRAWN[name](seed)
         if kind == "edits" and not allows_edits(scene, number):
             continue
-        pending = waiting.setdefault((name, scene.spec["aspect"]), [])
+        pending = waiting.setdefault((world.name, scene.spec["aspect"]), [])
         pending.append((number, scene) if kind == "edits" else scene)
         if len(pending) == CHUNK:
             aspect = scene.spec["aspect"]

@@ -54,11 +54,12 @@ DRAWN: dict[str, Callable[[int], Scene]] = {  # the scene of a seed, by kind
     "subjects": subject_scene,
     "house": house_scene,
 }
+EDITED = ("tabletop", "house", "posters", "house")  # by turns: as the model draws them, and as others do
 
 
 def world_of(name: str) -> World:
-    """The world of a spec's "world"."""
-    return Posters() if name == "posters" else Tabletop()
+    """The world of a spec's "world", or of a kind of scenes."""
+    return Tabletop() if name == "tabletop" else Posters()
 
 
 def pixels_place(folder: Path, kind: str, index: int) -> Path:
@@ -104,15 +105,15 @@ def make_shard(kind: str, index: int, count: int) -> dict[str, Group]:
     """Sample and render one shard."""
     seeds = range(index * count, (index + 1) * count)
     if kind in DRAWN:
-        return _make_scenes(world_of("tabletop" if kind == "tabletop" else "posters"), list(map(DRAWN[kind], seeds)))
+        return _make_scenes(world_of(kind), list(map(DRAWN[kind], seeds)))
     edit = {"edits": None, "retexts": "retext"}  # edits of any kind, or of one
     maker = partial(_edit, kind=edit[kind]) if kind in edit else {"reference": _reference, "control": _control}[kind]
     by_aspect: dict[tuple[str, str], list] = {}
-    for seed in seeds:  # scenes that no plain shard draws: posters, and one in four tabletop
-        name = "tabletop" if seed % 4 == 0 else "posters"
-        tries = (world_of(name).sample(stream_seed(seed, kind, n) % 2**40 + 2**40) for n in count_up())
+    for seed in seeds:  # scenes that no plain shard draws
+        name = EDITED[seed % len(EDITED)]
+        tries = (DRAWN[name](stream_seed(seed, kind, n) % 2**40 + 2**40) for n in count_up())
         scene = next(scene for scene in tries if kind not in edit or allows_edits(scene, seed, edit[kind]))
-        by_aspect.setdefault((scene.spec["aspect"], name), []).append((seed, scene))
+        by_aspect.setdefault((scene.spec["aspect"], scene.spec["world"]), []).append((seed, scene))
     parts: dict[str, list[Group]] = {}
     for (aspect, name), pairs in by_aspect.items():
         parts.setdefault(aspect, []).append(maker(world_of(name), aspect, pairs))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 
 from ..nn.moe import MoE
 from .checkpoint import EMA, load_state, save_state
@@ -30,7 +31,11 @@ Objective = Callable[[nn.Module, Any, torch.Generator], tuple[Tensor, dict[str, 
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """minutes: stop (with a checkpoint) after this much wall-clock; flops and units are of one batch, for MFU and rate."""
+    """minutes: stop (with a checkpoint) after this much wall-clock; flops and units are of one batch, for MFU and rate.
+
+    forked: batches are made in a process of their own. On a CPU the interpreter is then left to the model (a step of the image
+    model took a fifth longer beside a thread that makes batches); not where making them needs a GPU.
+    """
 
     steps: int
     minutes: float | None = None
@@ -41,6 +46,7 @@ class FitConfig:
     save_every: int = 200
     peak_flops: float | None = None
     unit: str = "samples"
+    forked: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +96,8 @@ def fit(
         if world > 1:
             dist.barrier()
 
-    ahead = ThreadPoolExecutor(1)  # batches are made one ahead, while the step before runs
-    coming = ahead.submit(make_batch, step * world + rank)
-    while step < config.steps:
-        batch = coming.result()
-        if step + 1 < config.steps:
-            coming = ahead.submit(make_batch, (step + 1) * world + rank)
+    numbers = range(step * world + rank, config.steps * world, world)
+    for batch in (made_forked if config.forked else made_ahead)(make_batch, numbers):
         generator = torch.Generator().manual_seed(step * world + rank)
         loss, metrics = objective(model, batch.data, generator)
         loss.backward()
@@ -133,9 +135,48 @@ def fit(
             break
         if step % config.save_every == 0 and step < config.steps:
             save()
-    ahead.shutdown(cancel_futures=True)
     save()
     return step, ema
+
+
+def made_ahead(make_batch: Callable[[int], Batch], numbers: range) -> Iterator[Batch]:
+    """Batches by number, made by a thread, one ahead."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = None
+        for number in numbers:
+            ready, coming = coming, thread.submit(make_batch, number)
+            if ready:
+                yield ready.result()
+        if coming:
+            yield coming.result()
+
+
+class Numbered:
+    """What `make_batch` returns for each of `numbers`, as a dataset."""
+
+    def __init__(self, make_batch: Callable[[int], Batch], numbers: range) -> None:
+        self.make_batch, self.numbers = make_batch, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.make_batch(self.numbers[index])
+
+
+def made_forked(make_batch: Callable[[int], Batch], numbers: range) -> Iterator[Batch]:
+    """Batches by number, made by a process on one thread, two ahead."""
+    if not numbers:
+        return iter(())
+    loader = DataLoader(
+        Numbered(make_batch, numbers), batch_size=None, num_workers=1, multiprocessing_context="fork", collate_fn=itself,
+        generator=torch.Generator(),
+    )  # fmt: skip
+    return iter(loader)
+
+
+def itself(batch: Batch) -> Batch:
+    return batch
 
 
 def first_rank_says(over: bool, world: int) -> bool:

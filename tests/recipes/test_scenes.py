@@ -9,6 +9,8 @@ from tiny import visual_tokenizer
 from polarlight.base.seeds import stream_seed
 from polarlight.recipes.runs import Run
 from polarlight.recipes.scenes import (
+    DRAWN,
+    EDITED,
     Group,
     allows_edits,
     load_codes,
@@ -99,10 +101,17 @@ def test_edits_of_texts_change_texts_alone() -> None:
 
 
 def test_a_scene_that_nothing_can_change_makes_way_for_another() -> None:
-    seed = 2439
-    first = world_of("posters").sample(stream_seed(seed, "edits") % 2**40 + 2**40)
-    assert not allows_edits(first, seed)
-    (group,) = make_shard("edits", seed, 1).values()
+    seed = 2
+    first = DRAWN[EDITED[seed]](stream_seed(seed, "retexts") % 2**40 + 2**40)
+    assert not allows_edits(first, seed, "retext")
+    (group,) = make_shard("retexts", seed, 1).values()
     assert group.scenes[0].seed == seed
+    assert group.scenes[0].spec["texts"]
     assert group.notes is not None
     assert group.notes[0]["instruction"]
+
+
+def test_edits_change_scenes_of_every_kind() -> None:
+    scenes = [scene for group in make_shard("edits", 0, 4).values() for scene in group.scenes]
+    worlds = {scene.seed: scene.spec["world"] for scene in scenes}
+    assert worlds == {0: "tabletop", 1: "posters", 2: "posters", 3: "posters"}

@@ -29,7 +29,7 @@ def batch(number: int) -> Batch:
     return Batch(data=collate([drawing(digits[0], order), captioning(digits[1])]), units=2)
 
 
-def train(folder: Path, *stops: int) -> tuple[ImageAR, list[Any], dict[str, Tensor]]:
+def train(folder: Path, *stops: int, **settings: Any) -> tuple[ImageAR, list[Any], dict[str, Tensor]]:
     """Train to each of `stops` in turn, with a new model and new optimizers each time."""
     for stop in stops:
         torch.manual_seed(5)
@@ -41,7 +41,7 @@ def train(folder: Path, *stops: int) -> tuple[ImageAR, list[Any], dict[str, Tens
             batch,
             made,
             Schedule(steps=STEPS, warmup=2),
-            FitConfig(steps=stop, log_every=1, save_every=100),
+            FitConfig(steps=stop, log_every=1, save_every=100, **settings),
             folder,
         )
         assert done == stop
@@ -61,6 +61,18 @@ def test_six_steps_equal_three_and_three_bit_for_bit(tmp_path: Path) -> None:
     torch.testing.assert_close(whole[2], parts[2], **exact)
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "parts")
     assert len(metrics(tmp_path / "whole")) == STEPS
+
+
+def test_batches_of_a_process_of_their_own_teach_the_same(tmp_path: Path) -> None:
+    here, there = train(tmp_path / "here", STEPS), train(tmp_path / "there", 2, STEPS, forked=True)
+    torch.testing.assert_close(here[0].state_dict(), there[0].state_dict(), rtol=0, atol=0)
+    assert metrics(tmp_path / "here") == metrics(tmp_path / "there")
+
+
+def test_what_goes_wrong_in_a_batch_is_heard_wherever_it_is_made(tmp_path: Path) -> None:
+    for forked in (False, True):
+        with pytest.raises(IndexError):
+            fit_line(tmp_path / str(forked), [1.0], steps=2, forked=forked)
 
 
 class Line(nn.Module):
