@@ -13,6 +13,7 @@ from polarlight.models.visual_tokenizer import VisualTokenizer, VisualTokenizerC
 from polarlight.nn.layers import SwiGLU
 from polarlight.ops.orders import raster
 from polarlight.text.plan import Plan, PlanObject, PlanText
+from polarlight.text.typesetting import MONO
 from polarlight.text.vocabulary import Vocabulary
 
 LEVELS = (3, 4)
@@ -35,10 +36,14 @@ def image_model(**overrides: object) -> ImageAR:
 
 
 def letterer(image: ImageAR) -> Letterer:
-    """A letterer of one block, whose last matrix is random where a new one starts at zero."""
-    made = Letterer(LettererConfig(width=image.config.width, letters="EHNOPSTU", strokes=8, hidden=16, blocks=1))
+    """A letterer of one block, whose last matrix is random where a new one starts at zero; it sees by `visual_tokenizer`."""
+    config = LettererConfig(
+        width=image.config.width, seen=4 * 12, faces={MONO: "0EHNOPSTU"}, strokes=8, hidden=16, blocks=1
+    )
+    made = Letterer(config)
     made.glyphs = torch.randint(256, made.glyphs.shape).float()
     made.advances += 0.8
+    made.spaces += 0.8
     block = made.blocks[0]
     assert isinstance(block, SwiGLU)
     nn.init.normal_(block.down.weight)

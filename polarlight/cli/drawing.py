@@ -119,7 +119,9 @@ def edit(
     """Change a picture as told.
 
     With a mask everything outside it stays, pixel for pixel, and words to write ("change the text to 'OPEN'") stand in its
-    middle. In quality mode such words are drawn four times and read, like those of a prompt.
+    middle. Without one the thing or the words that are to change are looked for, and what lies elsewhere stays where they are
+    found; a mask that is all white opens the whole picture. In quality mode words are drawn four times and read, like those of
+    a prompt.
     """
     start = time.perf_counter()
     from polarlight.infer.tasks import ImageTask

@@ -30,12 +30,14 @@ SHARP = 12.0  # logits for a distance of a whole picture: a twelfth of it makes 
 
 @dataclass(frozen=True, kw_only=True)
 class Sight:
-    """What is seen in each candidate, as probabilities by position; places: row and column shares from the centre."""
+    """What is seen in each picture, as probabilities by position, by name, colour and material in the reader's order; letters:
+    how many are expected there; places: row and column shares from the centre."""
 
     names: Float[Tensor, "b n names"]
     colours: Float[Tensor, "b n colours"]
     materials: Float[Tensor, "b n materials"]
     centres: Float[Tensor, "b n 1"]
+    letters: Float[Tensor, "b n"]
     places: Float[Tensor, "n 2"]
 
 
@@ -78,7 +80,7 @@ class Chooser:
         """For each claim of a prompt the log-probability that each picture, given as its cells' digits, meets it."""
         claims = self.lexicon.read(prompt)
         sight = self.look(digits)
-        there = [self._things(sight, thing) for thing in claims.things]
+        there = [self.there(sight, thing) for thing in claims.things]
         scores = {str(thing): present(each) for thing, each in zip(claims.things, there, strict=True)}
         for thing, each in zip(claims.things, there, strict=True):
             if thing.count > 1:
@@ -97,10 +99,11 @@ class Chooser:
             colours=seen.colours.softmax(-1),
             materials=seen.materials.softmax(-1),
             centres=seen.centres.sigmoid(),
+            letters=seen.letters.sigmoid().sum(-1),
             places=frame(digits.shape[1] // SIDE, digits.shape[2] // SIDE)[:, 2:],
         )
 
-    def _things(self, sight: Sight, thing: Thing) -> Float[Tensor, "b n"]:
+    def there(self, sight: Sight, thing: Thing) -> Float[Tensor, "b n"]:
         """How likely each position shows such a thing."""
         config = self.model.config
         there = sight.names[..., config.names.index(thing.name)]

@@ -166,8 +166,8 @@ class RunningBatch:
             self.place[slot, : len(job.order)] = frame(job.rows, job.columns)[job.order]
             self.sees[slot, :, : len(job.order)] = drawing.sees()[: self.sides]
             self.digits[slot, : len(job.order)] = drawing.ordered
-            if self.model.letterer and job.windows is not None:
-                drawing.strokes = self.model.letterer.strokes(job.windows[job.order])
+            if self.model.letterer and job.seen is not None:
+                drawing.strokes = self.model.letterer.strokes(job.seen[job.order])
         sequences = [side for drawing in drawings for side in drawing.opening()[: self.sides]]
         fed = torch.tensor([sequence.ids.shape[1] for sequence in sequences]).view(-1, self.sides)
         tokens = begin_together(sequences, int(fed.max()) + max(drawing.groups[0] for drawing in drawings) - 1)

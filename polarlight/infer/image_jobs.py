@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from ..models.image_grammar import CELL, Picture, Text, Tokens, region_words, write
-from ..models.letterer import Letterer, windows
+from ..models.image_grammar import Picture, Text, Tokens, region_words, write
 from ..ops.streams import uniform
 from ..text.plan import Plan
 from ..text.vocabulary import Vocabulary
@@ -80,10 +79,11 @@ def new_job(
     seed: int,
     plan: Plan | None = None,
     candidate: int = 0,
-    letterer: Letterer | None = None,
+    seen: Float[Tensor, "n k"] | None = None,
 ) -> Job:
     """The job of drawing the last of `pictures` after words. words: what is wanted, and what guidance leads away from; either may
-    be empty; plan: where what is wanted stands; candidate: every one has noise of its own; letterer: writes the plan's texts."""
+    be empty; plan: where what is wanted stands; candidate: every one has noise of its own; seen: what a letterer sees of the
+    plan's texts."""
     target = pictures[-1]
     rows, columns, digits = target.digits.shape
     assert target.order is not None, "the last picture is the one to draw"
@@ -99,9 +99,7 @@ def new_job(
         noise=uniform((rows * columns, digits), seed, "draw", *([candidate] if candidate else [])),
         rows=rows,
         columns=columns,
-        windows=windows(letterer.sketch(plan.texts, (rows * CELL, columns * CELL))[None])[0]
-        if letterer and plan and plan.texts
-        else None,
+        seen=seen,
     )
 
 

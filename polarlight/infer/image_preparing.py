@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from .. import __version__
 from ..base.errors import UserError
 from ..base.seeds import stream_random
 from ..models.image_ar import ImageAR
+from ..models.image_grammar import CELL, Role, pack, unpack
 from ..models.image_grammar import Picture as PictureCodes
-from ..models.image_grammar import Role, pack
-from ..models.letterer import Letterer
+from ..models.letterer import Letterer, look
 from ..models.proofreader import Proofreader
 from ..models.visual_tokenizer import VisualTokenizer
 from ..ops.orders import group_sizes, kept_first
@@ -46,6 +46,7 @@ from .image_requests import (
     touched,
 )
 from .packed import PackedImageAR
+from .placing import place_of, widened
 from .planning import Planner, open_asks
 
 SOURCE_SHARE = 0.5  # of the side that sees the picture, in a variation without words: at 1 it copies, at 0 shapes melt
@@ -182,23 +183,30 @@ class ImagePreparer:
         source, mask, kept = fit_picture(request.picture, aspect), None, 0
         codes, order = self._codes(source), drawing_order(mode.order, *GRIDS[aspect])
         words, plans = check_prompt(request.instruction), None
-        if request.mask is not None:
-            mask = fit_mask(request.mask, height, width, aspect)
+        place = None if request.mask is None else fit_mask(request.mask, height, width, aspect)
+        if place is not None:
+            mask = place
+        elif self.chooser:
+            place = place_of(words, unpack(codes), self.chooser)
+            mask = None if place is None else widened(place)
+        if place is not None and mask is not None:
             change = touched(mask)
             order, kept = kept_first(order, ~change), int((~change).sum())
-            plans = self._plan_of_edit(words, mask)
+            plans = self._plan_of_edit(words, place)
         parts = [PictureCodes(digits=codes, role=Role.SOURCE), PictureCodes(digits=codes, order=order, kept=kept)]
         # an instruction says nothing of the whole picture: only where words can be read is there a choice
         candidates = mode.candidates if plans and self.chooser and self.proofreader else 1
         prepared = self._prepared(request, "edit", words, parts, candidates, plans and plans * candidates)
+        if mask is not None and request.mask is None:
+            prepared.about["place"] = [round(side, 4) for side in extent(mask)]
         return replace(prepared, source=source, mask=mask, given=tuple(parts[:-1]))
 
-    def _plan_of_edit(self, words: str, mask: Bool[np.ndarray, "h w"]) -> tuple[str, ...] | None:
-        """Where a masked edit's words are written: in the middle of the mask; None where it writes none, or nobody here writes."""
+    def _plan_of_edit(self, words: str, place: Bool[np.ndarray, "h w"]) -> tuple[str, ...] | None:
+        """Where an edit's words are written: in the middle of its place; None where it writes none, or nobody here writes."""
         written = to_write(words)
         if self.letterer is None or written is None:
             return None
-        return (format_plan(Plan(texts=(fitted(written, extent(mask), mask.shape),))),)
+        return (format_plan(Plan(texts=(fitted(written, extent(place), place.shape),))),)
 
     def _prepare_variation(self, request: VariationRequest) -> Prepared:
         """Some of the picture's positions, the first of a spread order, are given; what follows them in that order is drawn.
@@ -240,8 +248,8 @@ class ImagePreparer:
         )
         read = [self._read_plan(plan) for plan in plans or [""] * candidates]
         jobs = tuple(
-            new_job(self.vocabulary, task, (words, unwanted), pictures, request.seed, plan, number, self.letterer)
-            for number, plan in enumerate(read)
+            new_job(self.vocabulary, task, (words, unwanted), pictures, request.seed, plan, number, seen)
+            for number, (plan, seen) in enumerate(zip(read, self._seen(read, pictures[-1]), strict=True))
         )
         return Prepared(
             jobs=jobs,
@@ -263,8 +271,9 @@ class ImagePreparer:
         target = PictureCodes(digits=digits.unflatten(0, doubtful.shape), order=order, kept=kept)
         pictures = [*prepared.given, target]
         words, read = (about["prompt"], about.get("negative_prompt", "")), self._read_plan(plan)
+        seen = self._seen([read], target)[0]
         jobs = tuple(
-            new_job(self.vocabulary, prepared.task, words, pictures, prepared.seed, read, candidate, self.letterer)
+            new_job(self.vocabulary, prepared.task, words, pictures, prepared.seed, read, candidate, seen)
             for candidate in range(number * count, (number + 1) * count)
         )
         about["corrections"] = number
@@ -277,6 +286,15 @@ class ImagePreparer:
             so_far=digits,
             passes_before=prepared.passes_before + len(prepared.groups),
         )
+
+    def _seen(self, plans: Sequence[Plan | None], target: PictureCodes) -> list[Float[Tensor, "n k"] | None]:
+        """What the letterer sees of each plan's texts, where there is a letterer and a plan has any."""
+        size, known = tuple(CELL * side for side in target.digits.shape[:2]), dict[Plan, Tensor]()
+        for plan in plans:
+            if self.letterer and plan and plan.texts and plan not in known:
+                sketch = self.letterer.sketch(plan.texts, (size[0], size[1]))
+                known[plan] = look(self.tokenizer.encoder, sketch[None], self.dtype)[0]
+        return [known.get(plan) if plan else None for plan in plans]
 
     def _codes(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[Tensor, "p q g"]:
         """The packed codes of a picture at the model's size."""

@@ -66,7 +66,8 @@ class ImageRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class EditRequest:
-    """A picture to change: uint8 [h, w, 3]; mask (bool [h, w]): only where it is True may anything change."""
+    """A picture to change: uint8 [h, w, 3]; mask (bool [h, w]): only where it is True may anything change. Without one the place of
+    what the instruction names is looked for, and where it is found the rest stays as well."""
 
     picture: np.ndarray
     instruction: str

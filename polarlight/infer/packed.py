@@ -13,12 +13,12 @@ from functools import cached_property
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ..models.image_ar import Block, DigitHead, ImageAR, ImageARConfig
 from ..models.image_grammar import Tokens
-from ..models.letterer import Letterer, inked
+from ..models.letterer import Letterer
 from ..nn.attention import LayerCache
 from ..nn.moe import DenseMLP, MoE
 from ..ops.moe import route
@@ -242,9 +242,9 @@ class PackedLetterer:
     def __init__(self, letterer: Letterer) -> None:
         self.letterer = letterer.eval().requires_grad_(False)
 
-    def strokes(self, windows: UInt8[Tensor, "n k"]) -> Float[Tensor, "n e"]:
-        """What is seen in windows, zeros where there is no ink."""
-        return self._by_rows(self.letterer.strokes, windows) * inked(windows)[:, None]
+    def strokes(self, seen: Float[Tensor, "n k"]) -> Float[Tensor, "n e"]:
+        """What is made of what is seen, zeros where nothing is."""
+        return self._by_rows(self.letterer.strokes, seen.float())
 
     def __call__(self, states: Float[Tensor, "n d"], strokes: Float[Tensor, "n e"]) -> Float[Tensor, "n d"]:
         """The states, changed where there are strokes."""
@@ -254,9 +254,7 @@ class PackedLetterer:
         )
         return torch.where(strokes.any(-1, keepdim=True), changed.to(states.dtype), states)
 
-    def _by_rows(
-        self, function: Callable[[Tensor], Tensor], x: Float[Tensor, "n i"] | UInt8[Tensor, "n i"]
-    ) -> Float[Tensor, "n o"]:
+    def _by_rows(self, function: Callable[[Tensor], Tensor], x: Float[Tensor, "n i"]) -> Float[Tensor, "n o"]:
         padded = F.pad(x, (0, 0, 0, -len(x) % ROWS))
         return torch.cat([function(rows) for rows in padded.split(ROWS)])[: len(x)]
 

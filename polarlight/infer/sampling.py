@@ -38,8 +38,8 @@ class Sampling:
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One picture to draw: its sequences with and without the prompt (both end in the full target, see `image_grammar.write`), the
-    order of its positions, how many of them are given, its own uniform noise, one number a digit, and for a letterer what is
-    sketched in and around each position (`models.letterer.windows`)."""
+    order of its positions, how many of them are given, its own uniform noise, one number a digit, and for a letterer what it sees
+    at each position (`models.letterer.look`)."""
 
     conditional: Tokens
     free: Tokens
@@ -48,7 +48,7 @@ class Job:
     noise: Float[Tensor, "n g"]
     rows: int
     columns: int
-    windows: UInt8[Tensor, "n k"] | None = None
+    seen: Float[Tensor, "n k"] | None = None
 
 
 def sample_digits(

@@ -1,17 +1,19 @@
 """The letterer: an adapter that makes the image model write what a sketch says.
 
-It changes what the image model knows of a position (its state, before the digits are drawn) by the strokes in and around that
-position, as ControlNet's branches (arXiv 2302.05543) change features; the image model stays as it is. A position without strokes
-near is left alone, so that pictures without texts are the same with it as without.
+It changes what the image model knows of a position (its state, before the digits are drawn) by what is sketched in and around that
+position, as ControlNet's branches (arXiv 2302.05543) change features; the image model stays as it is. A position with nothing
+sketched near is left alone, so that pictures without texts are the same with it as without.
 
-A sketch is the planned letters in one plain font where they are to stand: which and where, and nothing of type, colour or ground
-(as the glyph pictures of AnyText, arXiv 2311.03054). The font lies in the letterer's own file.
+A sketch is the letters in their faces, white where they are to stand, on boards, dark, on a ground that says nothing: type and
+place, and nothing of colour (as the glyph pictures of AnyText, arXiv 2311.03054, and in the face that is wanted, as those of
+GlyphControl, arXiv 2305.18259). It is seen through the tokenizer's own encoder, which knows what letters become in codes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -20,43 +22,50 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from ..nn.layers import Linear, RMSNorm, SwiGLU
-from ..text.lettering import BASELINE, CANVAS, CAP, PEN, stands
+from ..text.lettering import BASELINE, CANVAS, CAP, PEN
 from ..text.plan import PlanText
+from ..text.typesetting import Face, Setting, typeset
 from .image_grammar import CELL
+from .visual_tokenizer import Encoder, to_signed
 from .weights import read_card, revive
 
 NAME = "letterer.safetensors"
-MARGIN = 8  # px around a position that are seen
+MARGIN = 8  # px: a position is written on where there is something within so many
+GROUND, BOARD, INK = 128, 48, 255  # levels of a sketch
 
 
 @dataclass(frozen=True, kw_only=True)
 class LettererConfig:
-    """width: of the image model's states; letters: those it has a glyph of; strokes: features of a window; hidden: of each of
-    `blocks`."""
+    """width: of the image model's states; seen: features of a position; faces: those that it has glyphs of, in the order in which
+    they are tried, each with its letters; strokes: features made of what is seen; hidden: of each of `blocks`."""
 
     width: int
-    letters: str
-    strokes: int = 256
-    hidden: int = 512
+    seen: int
+    faces: dict[str, str]
+    strokes: int = 384
+    hidden: int = 768
     blocks: int = 2
 
 
 class Letterer(nn.Module):
-    """States and windows in, states out. The last matrix of every block is zero at first."""
+    """States and what is seen in, states out. The last matrix of every block is zero at first."""
 
     def __init__(self, config: LettererConfig) -> None:
         super().__init__()
         c = self.config = config
-        self.see = Linear((CELL + 2 * MARGIN) ** 2, 2 * c.strokes)
+        self.see = Linear(c.seen, 2 * c.strokes)
         self.norms = nn.ModuleList(RMSNorm(c.width + c.strokes) for _ in range(c.blocks))
         blocks = [SwiGLU(c.width + c.strokes, c.hidden, out=c.width) for _ in range(c.blocks)]
         for block in blocks:
             nn.init.zeros_(block.down.weight)
         self.blocks = nn.ModuleList(blocks)
+        count = sum(map(len, c.faces.values()))
         self.glyphs: Tensor
         self.advances: Tensor
-        self.register_buffer("glyphs", torch.zeros(len(c.letters), *CANVAS))  # coverage, 0..255
-        self.register_buffer("advances", torch.zeros(len(c.letters)))  # cap heights
+        self.spaces: Tensor
+        self.register_buffer("glyphs", torch.zeros(count, *CANVAS))  # coverage, 0..255
+        self.register_buffer("advances", torch.zeros(count))  # cap heights
+        self.register_buffer("spaces", torch.zeros(len(c.faces)))
 
     @classmethod
     def find(cls, folder: Path, image: str) -> Letterer | None:
@@ -70,38 +79,29 @@ class Letterer(nn.Module):
             return None
         return revive(path, "a letterer", lambda config: cls(LettererConfig(**config)))
 
+    @cached_property
+    def places(self) -> dict[tuple[str, str], int]:
+        """The number of every face's letter."""
+        pairs = ((face, letter) for face, letters in self.config.faces.items() for letter in letters)
+        return {pair: number for number, pair in enumerate(pairs)}
+
+    @cached_property
+    def faces(self) -> dict[str, Face]:
+        """Advances of every face's letters."""
+        found = {face: {" ": float(space)} for face, space in zip(self.config.faces, self.spaces, strict=True)}
+        for (face, letter), number in self.places.items():
+            found[face][letter] = float(self.advances[number])
+        return found
+
     def sketch(self, texts: Sequence[PlanText], size: tuple[int, int]) -> UInt8[Tensor, "h w"]:
-        """Coverage by the letters of texts, 0..255, in a picture of `size` (height, width) px, each text stretched so that its ink
-        fills its box. A text with a letter that has no glyph is left out."""
-        sketch = torch.zeros(size)
-        for text in texts:
-            if set(text.text) - {" ", "\n"} <= set(self.config.letters):
-                self._sketch_text(sketch, text)
-        return (sketch.clamp(0, 255) + 0.5).to(torch.uint8)
+        """What `texts` are to look like in a picture of `size` (height, width) px."""
+        return paint(
+            typeset(texts, size, self.faces), size, lambda face, letter: self.glyphs[self.places[face, letter]]
+        )
 
-    def _sketch_text(self, sketch: Float[Tensor, "h w"], text: PlanText) -> None:
-        high, wide = sketch.shape
-        lines, (x0, _, x1, _) = stands(text.text, text.box, high), text.box
-        numbers = {letter: self.config.letters.index(letter) for letter in set(text.text) - {" ", "\n"}}
-        # as wide as the first letter of the alphabet that occurs: Latin ones, which come first, are all equally wide
-        space = float(self.advances[min(numbers.values())]) if numbers else 0.0
-        widths = [[float(self.advances[numbers[c]]) if c in numbers else space for c in each.line] for each in lines]
-        longest = max(map(sum, widths))
-        if not longest:
-            return
-        stretch = (x1 - x0) * wide / longest  # letters may be wider or narrower than the cap height says
-        for each, steps in zip(lines, widths, strict=True):
-            pen = (x0 + x1) / 2 * wide - sum(steps) * stretch / 2
-            down = resampling(each.baseline - BASELINE / CAP * each.cap, each.cap / CAP, CANVAS[0], high)
-            for letter, step in zip(each.line, steps, strict=True):
-                if letter in numbers:
-                    across = resampling(pen - PEN / CAP * stretch, stretch / CAP, CANVAS[1], wide)
-                    sketch += down @ self.glyphs[numbers[letter]] @ across.T
-                pen += step * stretch
-
-    def strokes(self, windows: UInt8[Tensor, "n k"], dtype: torch.dtype = torch.float32) -> Float[Tensor, "n e"]:
-        """What is seen in windows."""
-        gate, value = self.see(windows.to(dtype) * (3 / 255)).chunk(2, -1)
+    def strokes(self, seen: Float[Tensor, "n k"]) -> Float[Tensor, "n e"]:
+        """What is made of what is seen."""
+        gate, value = self.see(seen).chunk(2, -1)
         return F.silu(gate) * value
 
     def forward(self, states: Float[Tensor, "n d"], strokes: Float[Tensor, "n e"]) -> Float[Tensor, "n d"]:
@@ -111,6 +111,23 @@ class Letterer(nn.Module):
         return states
 
 
+def paint(
+    setting: Setting, size: tuple[int, int], glyph: Callable[[str, str], Float[Tensor, "y x"]]
+) -> UInt8[Tensor, "h w"]:
+    """A sketch. glyph: coverage of a face's letter, 0..255, in the canvas of `text.lettering`."""
+    high, wide = size
+    boards, letters = torch.zeros(size), torch.zeros(size)
+    for x0, y0, x1, y1 in setting.boards:
+        boards = torch.maximum(boards, resampling(y0, y1 - y0, 1, high) @ resampling(x0, x1 - x0, 1, wide).T)
+    for one in setting.letters:
+        down = resampling(one.baseline - BASELINE / CAP * one.cap, one.cap / CAP, CANVAS[0], high)
+        across = resampling(one.x - PEN / CAP * one.across, one.across / CAP, CANVAS[1], wide)
+        letters += down @ glyph(one.face, one.letter) @ across.T
+    letters = (letters / 255).clamp(0, 1)
+    ground = GROUND + (BOARD - GROUND) * boards
+    return (ground + (INK - ground) * letters + 0.5).to(torch.uint8)
+
+
 def resampling(start: float, step: float, cells: int, size: int) -> Float[Tensor, "size cells"]:
     """The share of each of `size` pixels that each of `cells` cells covers, the first from `start` on, each `step` px long."""
     edges = start + step * torch.arange(cells + 1)
@@ -118,13 +135,17 @@ def resampling(start: float, step: float, cells: int, size: int) -> Float[Tensor
     return (torch.minimum(edges[1:], pixels + 1) - torch.maximum(edges[:-1], pixels)).clamp_min(0)
 
 
-def windows(sketches: UInt8[Tensor, "b h w"]) -> UInt8[Tensor, "b n k"]:
-    """What is sketched in and around each position of pictures whose sides are multiples of CELL."""
-    side = CELL + 2 * MARGIN
-    padded = F.pad(sketches, (MARGIN,) * 4)
-    return padded.unfold(1, side, CELL).unfold(2, side, CELL).flatten(3).flatten(1, 2)
+@torch.no_grad()
+def look(encoder: Encoder, sketches: UInt8[Tensor, "b h w"], dtype: torch.dtype) -> Float[Tensor, "b n k"]:
+    """What the tokenizer's encoder sees at each position of sketches, zeros where nothing is near."""
+    pictures = to_signed(sketches[..., None].expand(-1, -1, -1, 3)).to(dtype)
+    features = encoder.features(pictures)
+    cells = CELL * features.shape[-1] // sketches.shape[-1]
+    seen = F.pixel_unshuffle(features, cells).flatten(2).transpose(1, 2)
+    return seen * inked(sketches)[..., None]
 
 
-def inked(windows: UInt8[Tensor, "*n k"]) -> Bool[Tensor, "*n"]:
-    """Whether there are any strokes."""
-    return windows.amax(-1) > 0
+def inked(sketches: UInt8[Tensor, "b h w"]) -> Bool[Tensor, "b n"]:
+    """Whether there is anything in or near each position."""
+    drawn = F.pad((sketches != GROUND).float(), (MARGIN,) * 4)[:, None]
+    return (F.max_pool2d(drawn, CELL + 2 * MARGIN, CELL) > 0).flatten(1)

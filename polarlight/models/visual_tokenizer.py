@@ -61,10 +61,13 @@ class Encoder(nn.Module):
         )
         self.head = nn.Sequential(ChannelNorm(coarse), Conv(coarse, config.channels, 1))
 
-    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p q c"]:
+    def features(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k p q"]:
+        """What the latents are read from."""
         x = self.fine(self.stem(F.pixel_unshuffle(x, 4).contiguous(memory_format=torch.channels_last)))
-        x = self.deeper(self.coarse(self.down(x)))
-        return self.head(x).permute(0, 2, 3, 1)
+        return self.head[0](self.deeper(self.coarse(self.down(x))))
+
+    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p q c"]:
+        return self.head[1](self.features(x)).permute(0, 2, 3, 1)
 
 
 class Decoder(nn.Module):

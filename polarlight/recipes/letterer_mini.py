@@ -3,19 +3,20 @@
     polarlight train letterer-mini && polarlight train letterer-export
 
 It learns from posters full of texts, from scenes of both worlds and from edits of texts, on the shipped image model, which stays
-as it is: train it anew when that changes. A new run starts from the shipped weights where they are of this config, at half the
-rate. Those had 2,900 steps without edits (3.3 million positions, two and a half hours on two AVX2 cores beside other work).
+as it is: train it anew when that changes. So the image model reads every scene once, and what it knows of the positions with
+letters is kept: a position costs an eighth of what it would if every step began with pictures. A new run starts from the shipped
+weights where they are of this config, at half the rate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ..base.errors import UserError
@@ -23,116 +24,175 @@ from ..base.files import PACKAGE
 from ..base.seeds import stream_random, stream_seed
 from ..models.image_ar import ImageAR, causal_mask
 from ..models.image_grammar import CELL, Tokens, collate
-from ..models.letterer import Letterer, LettererConfig, inked, windows
+from ..models.letterer import Letterer, LettererConfig, inked, look, paint
+from ..models.visual_tokenizer import VisualTokenizer
 from ..models.weights import export, load_into, made_for, read_card
-from ..text.plan import snapped
 from ..text.vocabulary import Vocabulary, quoted_texts
 from ..train.loop import Batch, FitConfig, fit
 from ..train.optim import Schedule, optimizers
-from ..worlds.captions import plan_of
-from ..worlds.sketch import plain_glyphs, plain_letters
+from ..worlds.sketch import face_glyphs, glyph, plain_faces, setting_of
 from . import image_mini, tokenizer_mini
 from .image_examples import Examples, Mixture, choose
-from .image_mini import CodedScenes, Window
 from .runs import Run, activation_dtype
-from .scenes import load_codes
+from .scenes import CodedGroup, load_codes
 
-STEPS = 2900
-BATCH = 32
-SHARES = {"lettering": 0.6, "posters": 0.2, "tabletop": 0.2}  # of the pictures of a batch
-EDITS = 6  # of so many batches one is of edits, of half the size: their sequences are twice as long
-WINDOWS = {  # sheets are seen once or twice, scenes are those that image-mini has seen
-    "lettering": Window(shards=4, pools=64),
-    "posters": Window(shards=4, pools=100),
-    "tabletop": Window(shards=2, pools=400),
-    "retexts": Window(shards=2, pools=400),
+STEPS = 3600
+BATCH = 2048  # positions
+AT_ONCE = 64  # scenes that the image model reads together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where positions come from: their share of a batch, how many shards are in use, and after how many steps the oldest gives way
+    to the next of a round of `shards`."""
+
+    share: float
+    first: int
+    shards: int
+    kept: int = 4
+    every: int = 500
+
+
+SOURCES = {
+    "lettering": Source(share=0.4, first=100, shards=23),
+    "house": Source(share=0.25, first=64, shards=19),
+    "tabletop": Source(share=0.25, first=64, shards=8),
+    "retexts": Source(share=0.1, first=0, shards=5, kept=2, every=1000),
 }
-FIRST_SHARD = {"lettering": 100, "posters": 64, "tabletop": 64, "retexts": 0}
 # what says nothing of texts is drawn too: a sketch has to be enough
-MIXTURE = Mixture(planned=0.5, drop_text=0.3, orders=(("raster", 0.6), ("spread", 0.3), ("hole", 0.1)))
+MIXTURE = Mixture(planned=0.0, drop_text=0.3, orders=(("raster", 0.6), ("spread", 0.3), ("hole", 0.1)))
 NOT_MUON = ("see",)
-SMOKE = Window(shards=1, pools=1 << 30)
 TINY = {"strokes": 16, "hidden": 32, "blocks": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lettering:
-    """A batch: sequences, which of their tokens ask for positions with strokes near, and the windows of those."""
+class Positions:
+    """What the image model knows of positions, what the letterer sees there, and the digits that are to be drawn."""
 
-    tokens: Tokens
-    asks: Int64[Tensor, "n 2"]
-    windows: UInt8[Tensor, "n k"]
+    states: Float[Tensor, "n d"]
+    seen: Float[Tensor, "n k"]
+    digits: UInt8[Tensor, "n g"]
+
+    def pick(self, rows: Tensor) -> Positions:
+        """Some of them."""
+        return Positions(states=self.states[rows], seen=self.seen[rows], digits=self.digits[rows])
+
+
+def joined(parts: Sequence[Positions]) -> Positions:
+    """All positions of several."""
+    names = ("states", "seen", "digits")
+    return Positions(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sketched:
-    """A picture to draw: its sequence, the windows of its positions, and its rows and columns."""
+    """A picture to draw: its sequence, and what it is to look like where it has letters."""
 
     sequence: Tokens
-    windows: UInt8[Tensor, "n k"]
-    shape: tuple[int, int]
+    sketch: UInt8[Tensor, "h w"]
+
+
+@torch.no_grad()
+def positions(
+    pictures: Sequence[Sketched], image: ImageAR, tokenizer: VisualTokenizer, dtype: torch.dtype
+) -> Positions:
+    """Every position of pictures that has letters or boards near and is to be drawn."""
+    pictures, parts = sorted(pictures, key=lambda one: one.sequence.ids.shape[1]), list[Positions]()
+    for start in range(0, len(pictures), AT_ONCE):
+        some = pictures[start : start + AT_ONCE]
+        tokens = collate([one.sequence for one in some], multiple=8)
+        hidden, _ = image.hidden(tokens, causal_mask(tokens), dtype)
+        seen = dict[int, Tensor]()
+        for shape in {one.sketch.shape for one in some}:
+            alike = [row for row, one in enumerate(some) if one.sketch.shape == shape]
+            features = look(tokenizer.encoder, torch.stack([some[row].sketch for row in alike]), dtype)
+            seen |= dict(zip(alike, features, strict=True))
+        for row, one in enumerate(some):
+            rows, columns = (side // CELL for side in one.sketch.shape)
+            asking = (tokens.cell_weight[row] > 0).nonzero()[:, 0]
+            middle = torch.tensor([rows, columns]) / 2 - 0.5
+            down, right = (tokens.asked[row, asking, :2] + middle).round().long().unbind(-1)  # see `frame`
+            place, near = down * columns + right, inked(one.sketch[None])[0]
+            asking, place = asking[near[place]], place[near[place]]
+            digits = tokens.cell_target[row, asking].to(torch.uint8)
+            parts.append(Positions(states=hidden[row, asking], seen=seen[row][place], digits=digits))
+    return joined(parts)
 
 
 @dataclass(kw_only=True)
 class Batches:
-    """Batch by number, all told in one style."""
+    """Batch by number, from the positions of the shards in use."""
 
-    scenes: dict[str, CodedScenes]
-    examples: Examples
+    sources: dict[str, Source]
+    read: Callable[[str, int, int], Positions]  # of a kind's shard on its n-th visit
     size: int
-    letterer: Letterer
+    kept: dict[str, dict[int, Positions]] = field(default_factory=dict)
 
     def __call__(self, number: int) -> Batch:
-        random = stream_random(number, "letterer batch")
-        style, rows = choose(random, self.examples.mixture.styles), list[Sketched]()
-        shares = SHARES if number % EDITS else {"retexts": 0.5}
-        for kind, share in shares.items():
-            for group, row in self.scenes[kind].rows(number, f"letterer {kind}", max(1, round(share * self.size))):
-                scene, digits = group.scenes[row], group.digits[row]
-                if not scene.spec["texts"]:
-                    continue
-                high, wide = digits.shape[0] // 2, digits.shape[1] // 2
-                texts = snapped(plan_of(scene.spec)).texts
+        parts = []
+        for kind, source in self.sources.items():
+            known = self.at(kind, number)
+            random = torch.Generator().manual_seed(stream_seed(number, f"letterer {kind}"))
+            rows = torch.randint(
+                sum(len(one.digits) for one in known), (max(1, round(source.share * self.size)),), generator=random
+            )
+            for one in known:
+                parts.append(one.pick(rows[(rows >= 0) & (rows < len(one.digits))]))
+                rows = rows - len(one.digits)
+        data = joined(parts)
+        return Batch(data=data, units=len(data.digits))
+
+    def at(self, kind: str, number: int) -> list[Positions]:
+        """The shards in use at a step."""
+        source, known = self.sources[kind], self.kept.get(kind, {})
+        visits = range(number // source.every, number // source.every + source.kept)
+        self.kept[kind] = {visit: known[visit] if visit in known else self._visit(kind, visit) for visit in visits}
+        return list(self.kept[kind].values())
+
+    def _visit(self, kind: str, visit: int) -> Positions:
+        source = self.sources[kind]
+        return self.read(kind, source.first + visit % source.shards, visit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """Scenes with texts as the image model reads them."""
+
+    load: Callable[[str, int], dict[str, CodedGroup]]
+    examples: Examples
+    image: ImageAR
+    tokenizer: VisualTokenizer
+    dtype: torch.dtype
+
+    def __call__(self, kind: str, index: int, visit: int) -> Positions:
+        """The positions of a shard; captions and orders are others on every visit."""
+        random, pictures = stream_random(visit, f"letterer {kind} {index}"), list[Sketched]()
+        for group in self.load(kind, index).values():
+            size = (group.digits.shape[1] // 2 * CELL, group.digits.shape[2] // 2 * CELL)
+            for row, scene in enumerate(group.scenes):
+                style, said = choose(random, self.examples.mixture.styles), None
                 if group.notes is None:
-                    sequence = self.examples.draw(scene, digits, group.text[row], style, random)
+                    sequence = self.examples.draw(scene, group.digits[row], group.text[row], style, random)
                 else:  # the source tells of what stays
                     sequence = self.examples.from_source("edit", group, row, style, random)
                     said = quoted_texts(group.notes[row]["instruction"])
-                    texts = tuple(text for text in texts if " ".join(text.text.split()) in said)
-                seen = windows(self.letterer.sketch(texts, (high * CELL, wide * CELL))[None])[0]
-                rows.append(Sketched(sequence=sequence, windows=seen, shape=(high, wide)))
-        data = lettering(rows)
-        return Batch(data=data, units=len(data.windows))
-
-
-def lettering(rows: Sequence[Sketched]) -> Lettering:
-    """Pictures to draw as a batch."""
-    tokens = collate([each.sequence for each in rows], multiple=8)
-    asks, seen = [], []
-    for row, each in enumerate(rows):
-        asking = (tokens.cell_weight[row] > 0).nonzero()[:, 0]
-        size = torch.tensor(each.shape)
-        down, right = (tokens.asked[row, asking, :2] + size / 2 - 0.5).round().long().unbind(-1)  # see `frame`
-        own = each.windows[down * each.shape[1] + right]
-        kept = inked(own)
-        asks.append(torch.stack((torch.full_like(asking[kept], row), asking[kept]), -1))
-        seen.append(own[kept])
-    return Lettering(tokens=tokens, asks=torch.cat(asks), windows=torch.cat(seen))
+                sketch = paint(setting_of(scene.spec, size, said), size, glyph)
+                pictures.append(Sketched(sequence=sequence, sketch=sketch))
+        return positions(
+            [one for one in pictures if inked(one.sketch[None]).any()], self.image, self.tokenizer, self.dtype
+        )
 
 
 def letterer_loss(
-    model: nn.Module, image: ImageAR, data: Lettering, dtype: torch.dtype
+    model: nn.Module, image: ImageAR, data: Positions, dtype: torch.dtype
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-    """Mean cross-entropy a digit of the positions with strokes near; without: that of the image model by itself."""
+    """Mean cross-entropy a digit; without: that of the image model by itself, of an eighth of the positions."""
     assert isinstance(model, Letterer)
-    row, column = data.asks.unbind(-1)
-    target = data.tokens.cell_target[row, column].long().flatten()
+    target, some = data.digits.long(), slice(None, None, 8)
+    logits = image.head(model(data.states, model.strokes(data.seen.to(dtype))), data.digits)
+    loss = F.cross_entropy(logits.flatten(0, 1), target.flatten())
     with torch.no_grad():
-        hidden, _ = image.hidden(data.tokens, causal_mask(data.tokens), dtype)
-        states = hidden[row, column]
-        alone = F.cross_entropy(image.head(states, target.view(len(row), -1).to(torch.uint8)).flatten(0, 1), target)
-    logits = image.head(model(states, model.strokes(data.windows, dtype)), target.view(len(row), -1).to(torch.uint8))
-    loss = F.cross_entropy(logits.flatten(0, 1), target)
+        alone = F.cross_entropy(image.head(data.states[some], data.digits[some]).flatten(0, 1), target[some].flatten())
     return loss, {"loss": loss.detach(), "without": alone}
 
 
@@ -155,31 +215,31 @@ def run(run: Run) -> dict:
                 f"There is no image model at {place}.", fix="Train and export one: polarlight train image-mini."
             )
         load_into(image, place)
-    letters = plain_letters()
-    config = LettererConfig(width=image.config.width, letters=letters, **(TINY if run.smoke else {}))
-    model = Letterer(config)
-    model.glyphs, model.advances = plain_glyphs(letters)
-    warm = not run.smoke and made_for(PACKAGE / "weights" / "letterer.safetensors", config)
+    faces = plain_faces()
+    seen = tokenizer.config.coarse_channels * (CELL // tokenizer.config.spatial_factor) ** 2
+    config = LettererConfig(width=image.config.width, seen=seen, faces=faces, **(TINY if run.smoke else {}))
+    model, shipped = Letterer(config), PACKAGE / "weights" / "letterer.safetensors"
+    model.glyphs, model.advances, model.spaces = face_glyphs(faces)
+    warm = not run.smoke and made_for(shipped, config)
     if warm:
-        load_into(model, PACKAGE / "weights" / "letterer.safetensors")  # state.pt, if there, takes precedence
-    load = partial(load_codes, tokenizer=tokenizer, name=name, dtype=dtype, count=run.shard_size)
-    scenes = {
-        kind: CodedScenes(
-            load=partial(load, run.scenes, kind),
-            window=SMOKE if run.smoke else window,
-            first=0 if run.smoke else FIRST_SHARD[kind],
-        )
-        for kind, window in WINDOWS.items()
-    }
+        load_into(model, shipped)  # state.pt, if there, takes precedence
+    read = Reader(
+        load=partial(load_codes_of, run, tokenizer, name, dtype),
+        examples=Examples(vocabulary, MIXTURE),
+        image=image,
+        tokenizer=tokenizer,
+        dtype=dtype,
+    )
+    smoke = {kind: Source(share=one.share, first=0, shards=1, kept=1) for kind, one in SOURCES.items()}
     rate = 1.5e-3 if warm else 3e-3
-    steps, size = run.steps or (30 if run.smoke else STEPS), 8 if run.smoke else BATCH
+    steps, size = run.steps or (30 if run.smoke else STEPS), 64 if run.smoke else BATCH
     done, ema = fit(
         model,
         lambda model, data, random: letterer_loss(model, image, data, dtype),
-        Batches(scenes=scenes, examples=Examples(vocabulary, MIXTURE), size=size, letterer=model),
+        Batches(sources=smoke if run.smoke else SOURCES, read=read, size=size),
         optimizers(model, lr=rate, adam_lr=rate / 2, weight_decay=0.05, exclude=NOT_MUON, dtype=dtype),
         Schedule(steps=steps, warmup=min(50, steps // 4 + 1), decay=0.7),
-        FitConfig(steps=steps, minutes=run.minutes, ema=0.997, save_every=100, unit="positions", forked=True),
+        FitConfig(steps=steps, minutes=run.minutes, ema=0.997, save_every=500, unit="positions"),
         run.folder,
         resume=run.resume,
         report=run.report,
@@ -195,3 +255,10 @@ def run(run: Run) -> dict:
         "config": asdict(config),
     }
     return export(model, run.folder / "letterer.safetensors", card)
+
+
+def load_codes_of(
+    run: Run, tokenizer: VisualTokenizer, name: str, dtype: torch.dtype, kind: str, index: int
+) -> dict[str, CodedGroup]:
+    """A shard of the run's scenes."""
+    return load_codes(run.scenes, kind, index, tokenizer, name, dtype, run.shard_size)

@@ -24,7 +24,7 @@ def to_write(instruction: str) -> str | None:
 
     "change 'OPEN' to 'CLOSED'" -> CLOSED; "remove the sign 'OPEN'" -> None
     """
-    parts, verb = split_quotes(normalise(instruction)), (instruction.lower().split() or [""])[0]
+    parts, verb = split_quotes(normalise(instruction)), opening(instruction)
     if verb in REMOVES:
         return None
     before, words = "", None
@@ -34,6 +34,12 @@ def to_write(instruction: str) -> str | None:
         before = "" if quoted else (part.lower().split() or [""])[-1].rstrip(":")
     words = words or (next((part for quoted, part in parts if quoted), None) if verb in ADDS else None)
     return words if words and words.strip() else None
+
+
+def opening(instruction: str) -> str:
+    """The first word of an instruction in lower case, a "please" apart; empty where there is none."""
+    words = instruction.lower().split()
+    return next((word.strip(",.:!") for word in words if word.strip(",.:!") != "please"), "")
 
 
 def fitted(words: str, box: Box, size: tuple[int, int], kind: str = "sign") -> PlanText:

@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..base.errors import UserError
+from ..text.typesetting import MONO
 from .catalogue import FOLDER
 
 TILE = 96  # px, one pictograph
@@ -29,7 +30,6 @@ GLYPH_CAP = 48  # px, cap height of every font in the glyph sheet
 GLYPH_PAD = 4  # px kept clear around each glyph
 ROTATIONS = (-16, -8, 0, 8, 16)  # degrees, clockwise: the turns whose extents are baked
 LEVELS = 3
-MONO = "mono"
 MONO_SHARE = 0.6
 LUMA = (0.299, 0.587, 0.114)
 

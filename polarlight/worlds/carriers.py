@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from ..text.lettering import LINE, rise_and_fall
-from .atlas import MONO, draw_font, place_glyphs, text_width
+from ..text.lettering import rise_and_fall
+from ..text.typesetting import ADVANCES, CAPS, MONO, pitch
+from .atlas import draw_font, place_glyphs, text_width
 from .composite import RGB, Layer, glyph_layer
 from .palettes import mix, rgb
 from .words import draw_text
@@ -18,8 +19,6 @@ from .words import draw_text
 CARRIERS = ("post", "hanging", "billboard", "banner", "label", "price tag", "bubble", "neon", "title")
 KINDS = {"label": "label", "price tag": "price tag", "bubble": "bubble", "title": "title"}  # the rest are signs
 SMALLEST_CAP = 10.5  # design px
-CAPS = (11.0, 12.0, 14.5, 17.0, 20.0, 24.0, 29.0, 34.0)  # design px: type comes in sizes
-ADVANCES = (10.0, 12.0, 16.0, 20.0, 24.0)  # design px a letter of the monospaced font
 BOARDS = (  # (fill, ink, ink's name)
     ("#f8f4e9", "#22313f", "black"),
     ("#2f6b4f", "#fbf7ea", "white"),
@@ -64,11 +63,6 @@ def type_size(cap: float, font: str) -> float | None:
     advance = text_width("0", font)
     sizes = (step / advance for step in ADVANCES) if font == MONO else CAPS
     return max((size for size in sizes if SMALLEST_CAP <= size <= cap + 0.01), default=None)
-
-
-def pitch(cap: float) -> float:
-    """Design px from one baseline to the next, for a cap height in design px: whole half cells."""
-    return round(LINE * cap / 4) * 4.0
 
 
 def fit_text(

@@ -15,8 +15,8 @@ from random import Random
 from ..base.errors import UserError
 from ..base.seeds import stream_random
 from ..text.lettering import rise_and_fall
+from ..text.typesetting import pitch
 from .atlas import text_width
-from .carriers import pitch
 from .catalogue import by_name
 from .holdout import held_out_colour
 from .nouns import Group, groups, noun_phrase

@@ -55,7 +55,7 @@ class Shown(Chooser):
         sight = Sight(
             names=torch.full((*shape, 3), 0.001), colours=torch.full((*shape, 2), 0.001),
             materials=torch.full((*shape, 2), 0.5), centres=torch.full((*shape, 1), 0.001),
-            places=frame(1, shape[1])[:, 2:],
+            letters=torch.zeros(shape), places=frame(1, shape[1])[:, 2:],
         )  # fmt: skip
         for b, row in enumerate(self.rows):
             for n, (name, colour, centre) in enumerate(row):

@@ -12,7 +12,6 @@ from polarlight.infer.continuous import BLOCK, USUAL, Drawing, RunningBatch, eno
 from polarlight.infer.decoding import Job, Sampling, decode
 from polarlight.infer.packed import DENSE_UP_TO, PackedImageAR
 from polarlight.models.image_ar import ImageAR
-from polarlight.models.letterer import inked, windows
 from polarlight.ops.orders import group_sizes
 from polarlight.ops.streams import uniform
 
@@ -38,11 +37,11 @@ def new_job(model: ImageAR, number: int) -> Job:
     plan = PLAN if number % 4 < 2 else None
     sides = [drawing(digits, order, kept, PROMPTS[number % 2], plan), drawing(digits, order, kept, "")]
     noise = uniform((rows * columns, model.config.digits), number, "draw")
-    sketch = torch.zeros(1, 16 * rows, 16 * columns, dtype=torch.uint8)
-    sketch[:, 10:20, 4:14] = uniform((10, 10), number, "sketch").mul(255).to(torch.uint8)
+    seen = uniform((rows * columns, 48), number, "sketch") - 0.5
+    seen[3:] = 0
     return Job(
         conditional=sides[0], free=sides[1], order=order, kept=kept, noise=noise, rows=rows, columns=columns,
-        windows=windows(sketch)[0] if number % 2 else None,
+        seen=seen if number % 2 else None,
     )  # fmt: skip
 
 
@@ -198,14 +197,14 @@ def test_a_letterer_has_a_part_in_sketched_positions_alone() -> None:
     model = image_model()
     jobs = [replace(new_job(model, number), kept=0) for number in (1, 3)]
     with_it, without = PackedImageAR(model, torch.float32, letterer(model)), PackedImageAR(model, torch.float32)
-    unsketched = [replace(job, windows=None) for job in jobs]
+    unsketched = [replace(job, seen=None) for job in jobs]
     for job, plain in zip(jobs, unsketched, strict=True):
         drawn = [
             decode(packed, [each], [len(job.order)], WAYS[0], torch.float32)[0]
             for packed in (with_it, without)
             for each in (job, plain)
         ]  # in one pass none sees another
-        ink = inked(job.windows)
+        ink = job.seen.any(-1)
         assert all(torch.equal(each, drawn[1]) for each in drawn[2:])
         assert torch.equal(drawn[0][~ink], drawn[1][~ink])
         assert not torch.equal(drawn[0][ink], drawn[1][ink])
