@@ -5,13 +5,14 @@ Here a text is fitted (script, font, cap height, lines) and here it is drawn; wh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from ..text.lettering import rise_and_fall
 from ..text.typesetting import ADVANCES, CAPS, MONO, pitch
-from .atlas import draw_font, place_glyphs, text_width
+from .atlas import Glyph, draw_font, place_glyphs, text_width
 from .composite import RGB, Layer, glyph_layer
 from .palettes import mix, rgb
 from .words import draw_text
@@ -151,15 +152,21 @@ def carrier_layers(text: dict[str, Any], design: tuple[float, float], scale: flo
 def glyph_layers(
     text: dict[str, Any], centre: float, baseline: float, cap: float, ink: RGB, scale: float, **rest: float
 ) -> list[Layer]:
-    """All glyphs of a text, its lines centred; pens stand on whole design pixels, lines on half cells."""
-    layers = []
+    """All glyphs of a text."""
+    placed = pens(text, centre, baseline, cap, scale)
+    return [glyph_layer(glyph, x, foot, cap, colour=ink, depth=0.3, **rest) for _, glyph, x, foot in placed]
+
+
+def pens(
+    text: dict[str, Any], centre: float, baseline: float, cap: float, scale: float
+) -> Iterator[tuple[str, Glyph, float, float]]:
+    """Every letter of a text with its glyph, pen and baseline, lines centred; pens stand on whole design pixels, lines on half
+    cells."""
     for number, line in enumerate(text["lines"]):
         start = round((centre - text_width(line, text["font"]) * cap / 2) / (4 * scale)) * 4
         foot = baseline + number * pitch(cap / scale) * scale
-        for glyph, pen in place_glyphs(line, text["font"]):
-            x = (start + round(pen * cap / scale)) * scale
-            layers.append(glyph_layer(glyph, x, foot, cap, colour=ink, depth=0.3, **rest))
-    return layers
+        for letter, (glyph, pen) in zip(line.replace(" ", ""), place_glyphs(line, text["font"]), strict=True):
+            yield letter, glyph, (start + round(pen * cap / scale)) * scale, foot
 
 
 def board_layers(text: dict[str, Any], size: tuple[float, float], scale: float) -> list[Layer]:

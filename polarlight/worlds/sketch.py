@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ..text.lettering import BASELINE, CANVAS, CAP, PEN, rise_and_fall
 from ..text.plan import Box
-from ..text.typesetting import MONO, Letter, Setting, pitch
+from ..text.typesetting import MONO, Letter, Setting
 from .atlas import GLYPH_CAP, glyph_levels, index, place_glyphs, text_width
+from .carriers import pens
 from .scene import Spec
 from .tabletop_labels import LINE, block_size, label_points
 from .tabletop_layout import half_extent, place, project
@@ -66,19 +67,15 @@ def setting_of(spec: Spec, size: tuple[int, int], only: Collection[str] | None =
 
 
 def _on_poster(spec: Spec, text: Spec, size: tuple[int, int], letters: list[Letter]) -> Box | None:
-    """Put the letters of a poster's text, see `carriers.glyph_layers`; returns its board."""
+    """Put the letters of a poster's text; returns its board."""
     high, wide = size
     cap, face = text["cap"] * high, text["font"]
     rise, _ = rise_and_fall(text["lines"], text["script"])
     middle = (text["box"][0] + text["box"][2]) / 2 * wide
-    for number, line in enumerate(text["lines"]):
-        start = round((middle - text_width(line, face) * cap / 2) / 4) * 4
-        foot = text["box"][1] * high + rise * cap + number * pitch(cap)
-        pens = [start + round(pen * cap) for _, pen in place_glyphs(line, face)]
-        letters += [
-            Letter(face=face, letter=letter, x=pen, baseline=foot, cap=cap, across=cap)
-            for letter, pen in zip(line.replace(" ", ""), pens, strict=True)
-        ]
+    letters += [
+        Letter(face=face, letter=letter, x=x, baseline=foot, cap=cap, across=cap)
+        for letter, _, x, foot in pens(text, middle, text["box"][1] * high + rise * cap, cap, 1.0)
+    ]
     if "board" not in text:
         return None
     x0, y0, x1, y1 = text["board"]
@@ -99,11 +96,11 @@ def _on_table(spec: Spec, text: Spec, size: tuple[int, int], letters: list[Lette
 
     for number, line in enumerate(text["lines"]):
         said, foot = line.replace(" ", ""), cap * (high / 2 - 1 - LINE * number)
-        pens = [cap * (pen - text_width(line, face) / 2) for _, pen in place_glyphs(line, face)]
+        starts = [cap * (pen - text_width(line, face) / 2) for _, pen in place_glyphs(line, face)]
         steps = [cap * text_width(letter, face) for letter in said]
-        ends, middles = ([pen + share * step for pen, step in zip(pens, steps, strict=True)] for share in (1.0, 0.5))
+        ends, middles = ([pen + share * step for pen, step in zip(starts, steps, strict=True)] for share in (1.0, 0.5))
         count = len(said)
-        x, y = seen([*pens, *ends, *middles], [foot] * 2 * count + [foot + cap] * count)
+        x, y = seen([*starts, *ends, *middles], [foot] * 2 * count + [foot + cap] * count)
         for at, letter in enumerate(said):
             left, right, baseline = float(x[at]), float(x[count + at]), float(y[at] + y[count + at]) / 2
             across = (right - left) * cap / steps[at]
