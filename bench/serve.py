@@ -3,6 +3,7 @@
     python bench/serve.py                                        everything, about five minutes
     python bench/serve.py --parts throughput --modes quality     eight requests at once, in one mode
     python bench/serve.py --parts latency steps                  waiting times at 1, 4 and 16 clients; the price of each step
+    python bench/serve.py --parts sustained                      eight clients, each of whom asks again when it has its picture
     python bench/serve.py --parts product                        eight requests at once, candidates and all, as a user has it
 
 First the proof: pictures from the server, asked for all at once, equal pixel for pixel those that the generator draws one at a
@@ -51,10 +52,11 @@ from polarlight.infer.shipped import ShippedEngine
 from polarlight.media.pictures import settings_inside
 from polarlight.media.watermark import PUBLIC_KEY, embed
 
-PARTS = ("throughput", "latency", "steps", "product")
+PARTS = ("throughput", "sustained", "latency", "steps", "product")
 PEER_BAR, PEER_MODE = 1.3, "quality"
 QUALITY = {"speed": "low", "quality": "high"}  # a mode by its name in the API
 CLIENTS = {1: 10, 4: 4, 16: 2}  # how many at once: requests of each in a block
+TURNS = 4  # requests of each client under sustained load
 PREVIEWS = 3
 
 
@@ -174,6 +176,36 @@ def throughput(house: House, mode: str, count: int, rounds: int) -> tuple[dict[s
     return result, run
 
 
+def sustained(house: House, mode: str, count: int, rounds: int) -> tuple[dict[str, Any], Race]:
+    """`count` clients who begin together, each of whom asks TURNS times, at once when it has its picture."""
+    engine, share = ShippedEngine(house.generator), proven(house, mode, count)
+
+    async def over_http(seed: int) -> None:
+        await house.client.post("/v1/images/generations", asked(new_request(seed, mode)))
+
+    async def direct(seed: int) -> None:
+        request = new_request(seed, mode)
+        task = ImageTask(prompt=request.prompt, seed=seed, size=request.aspect, mode=mode)
+        await (await engine.submit(task, OpenGate())).result()
+
+    contenders: dict[str, Callable[[], object]] = {
+        "server": lambda: house.client.run(closed_loop(over_http, count, TURNS, 0)),
+        "engine": lambda: asyncio.run(closed_loop(direct, count, TURNS, 0)),
+    }
+    for work in contenders.values():
+        work()
+    run = race(contenders, rounds, usage=house.usage)
+    asyncio.run(engine.close())
+    pictures = count * TURNS
+    result = {
+        "part": "sustained", "mode": mode, "clients": count, "pictures": pictures, "rounds": len(run.seconds["server"]),
+        "dropped": run.dropped, "dtype": str(house.generator.dtype).removeprefix("torch."), "bars": BARS,
+        "identical_to_alone": share, "pictures_per_second": {name: pictures / run.median(name) for name in contenders},
+        "over_direct": run.ratio("engine", "server"),
+    }  # fmt: skip
+    return result, run
+
+
 def latency(house: House, mode: str, blocks: int) -> tuple[dict[str, Any], float]:
     """Waiting times at every number of clients, server and engine in turns; and the share of the machine that others used."""
     engine, start = ShippedEngine(house.generator), house.usage()
@@ -241,6 +273,10 @@ def main() -> None:
         if "throughput" in options.parts:
             for mode in options.modes:
                 result, run = throughput(house, mode, options.count, options.rounds)
+                record("serve", result, run.others)
+        if "sustained" in options.parts:
+            for mode in options.modes:
+                result, run = sustained(house, mode, options.count, options.rounds)
                 record("serve", result, run.others)
         if "latency" in options.parts:
             record("serve", *latency(house, "speed", options.blocks))

@@ -80,14 +80,13 @@ def one_by_one(generator: ImageGenerator, requests: list[ImageRequest]) -> list[
 def bare_decode(generator: ImageGenerator, requests: Sequence[ImageRequest], jobs: Sequence[Job]) -> None:
     """The passes of one running batch over prepared jobs, which begin together; pixels are not decoded."""
     batch, modes = RunningBatch(generator.decoder, len(jobs), POSITIONS), [MODES[request.mode] for request in requests]
-    batch.admit(
-        [
-            Drawing(job, group_sizes(len(job.order), mode.passes), mode.sampling)
-            for job, mode in zip(jobs, modes, strict=True)
-        ]
-    )
-    while batch.drawings:
-        batch.step()
+    newcomers = [
+        Drawing(job, group_sizes(len(job.order), mode.passes), mode.sampling)
+        for job, mode in zip(jobs, modes, strict=True)
+    ]
+    while newcomers or batch.drawings:
+        batch.step(newcomers)
+        newcomers = []
         for drawing in [drawing for drawing in batch.drawings if drawing.finished]:
             batch.remove(drawing)
 

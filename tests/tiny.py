@@ -1,5 +1,7 @@
 """Tiny models and sequences that many tests share. All weights are random and follow torch's global generator."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +12,7 @@ from polarlight.models.proofreader import Proofreader, ProofreaderConfig
 from polarlight.models.reader import Reader, ReaderConfig
 from polarlight.models.upscaler import UpscalerConfig, UpscalerModel
 from polarlight.models.visual_tokenizer import VisualTokenizer, VisualTokenizerConfig
+from polarlight.models.weights import export
 from polarlight.nn.layers import SwiGLU
 from polarlight.ops.orders import raster
 from polarlight.text.plan import Plan, PlanObject, PlanText
@@ -98,3 +101,12 @@ def reader_model(levels: tuple[int, ...] = LEVELS) -> Reader:
 def proofreader() -> Proofreader:
     """A narrow one that knows two letters."""
     return Proofreader(ProofreaderConfig(letters="AB", width=16, context=16)).eval()
+
+
+def saved(tokenizer: VisualTokenizer, model: ImageAR, folder: Path) -> Path:
+    """A new folder with the two as a model that draws."""
+    folder.mkdir()
+    name = export(tokenizer, folder / "tokenizer.safetensors", {"config": vars(tokenizer.config)})["hash"]
+    about = {"tokenizer": name, "config": vars(model.config), "tasks": ["draw"], "sizes": [128]}
+    export(model, folder / "image.safetensors", about)
+    return folder

@@ -7,14 +7,14 @@ import json
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.processes import Client
 from polarlight.infer.engine import Done, ImageTask, Permit
 from polarlight.infer.shipped import ShippedEngine
 
 Wait = tuple[float, float]  # seconds to the first partial picture, and to the finished one
-Ask = Callable[[int], Awaitable[Wait]]
+Answer = TypeVar("Answer")
 
 
 async def http_wait(client: Client, body: Mapping[str, Any]) -> Wait:
@@ -49,13 +49,13 @@ async def engine_wait(engine: ShippedEngine, task: ImageTask, permit: Permit) ->
     raise AssertionError("a ticket ends with Done")
 
 
-async def closed_loop(ask: Ask, clients: int, each: int, begin: int) -> list[Wait]:
-    """The waits of `clients` who begin together and ask `each` times, one request after the other; requests count from `begin`."""
+async def closed_loop(ask: Callable[[int], Awaitable[Answer]], clients: int, each: int, begin: int) -> list[Answer]:
+    """The answers to `clients` who begin together and ask `each` times, one after the other; requests count from `begin`."""
 
-    async def client(number: int) -> list[Wait]:
+    async def client(number: int) -> list[Answer]:
         return [await ask(begin + number * each + turn) for turn in range(each)]
 
-    return [wait for waits in await asyncio.gather(*map(client, range(clients))) for wait in waits]
+    return [answer for answers in await asyncio.gather(*map(client, range(clients))) for answer in answers]
 
 
 def summary(waits: Sequence[Wait]) -> dict[str, float]:

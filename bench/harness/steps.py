@@ -19,7 +19,7 @@ from polarlight.infer.engine import Engines
 from polarlight.infer.images import Picture
 from polarlight.infer.policy import GateRequest
 from polarlight.media.pictures import encode_picture
-from polarlight.media.provenance import sign_and_read
+from polarlight.media.provenance import new_manifest, sign
 from polarlight.media.sealing import mark_of
 from polarlight.media.watermark import PUBLIC_KEY, embed
 from polarlight.serve.jobs import Job
@@ -82,8 +82,9 @@ def request(service: Service, secret: str, picture: Picture, watch: Stopwatch) -
     content = watch("PNG encoding", lambda: encode_picture(pixels, settings, ".png"))
     identity = service.outputs.identity
     assert identity is not None
-    content, said = watch("signature: sign and check", lambda: sign_and_read(content, identity, settings))
-    verdict = watch("policy: the output", lambda: service.gate.check_output(permit, pixels, said.manifest))
+    manifest = new_manifest()
+    content = watch("signature", lambda: sign(content, identity, settings, manifest=manifest))
+    verdict = watch("policy: the output", lambda: service.gate.check_output(permit, pixels, manifest))
     file = NewFile(
         filename="output-1.png", content=content, content_type="image/png", purpose="output", pdq=verdict.pdq
     )

@@ -31,7 +31,8 @@ class Usage:
 
     @classmethod
     def now(cls, servers: Sequence[int] = ()) -> Usage:
-        """Read /proc/stat; all zero but `own` where there is none. servers: processes under measurement, which count as own."""
+        """Read /proc/stat; all zero but `own` where there is none. servers: processes under measurement, which count as own, and
+        so do those that they started."""
         times, stat = os.times(), Path("/proc/stat")
         own = times.user + times.system + times.children_user + times.children_system
         if not stat.exists():
@@ -40,7 +41,7 @@ class Usage:
         user, nice, system, idle, iowait, irq, softirq, steal = (
             int(field) / ticks for field in stat.read_text().split("\n")[0].split()[1:9]
         )
-        for pid in servers:
+        for pid in [each for server in servers for each in family(server)]:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             own += (int(fields[11]) + int(fields[12])) / ticks  # user and system time
         busy = user + nice + system + irq + softirq
@@ -107,6 +108,12 @@ def bootstrap(slow: Sequence[float], fast: Sequence[float], seed: int = 0) -> tu
         ratios.append(statistics.median(slow[i] for i in rounds) / statistics.median(fast[i] for i in rounds))
     ratios.sort()
     return ratios[int(0.025 * RESAMPLES)], ratios[int(0.975 * RESAMPLES) - 1]
+
+
+def family(pid: int) -> list[int]:
+    """A process and those that it started, and so on."""
+    started = [int(each) for path in Path(f"/proc/{pid}/task").glob("*/children") for each in path.read_text().split()]
+    return [pid, *(each for child in started for each in family(child))]
 
 
 def best(work: Work, runs: int = 2, clock: str = "wall") -> float:

@@ -56,7 +56,7 @@ class Outputs:
         Raises:
             UserError: its settings are too long for the format, or it cannot be signed.
         """
-        return self._sealed(picture.pixels, picture.metadata, self._source())
+        return self._sealed(picture.pixels, picture.metadata, self._source(*picture.pixels.shape[:2]))
 
     def save(self, made: Sequence[Finished], text: str) -> list[Path]:
         """Write finished pictures, and where there are several a sheet of them all; returns the paths.
@@ -95,13 +95,11 @@ class Outputs:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(seal).result()
 
-    def _source(self) -> np.ndarray | None:
-        """The picture that a mask keeps parts of, at the model's size."""
-        if self.masked is None:
-            return None
-        from polarlight.infer.image_requests import fit_picture, nearest_aspect
+    def _source(self, height: int, width: int) -> np.ndarray | None:
+        """The picture that a mask keeps parts of, at the size of what is made of it."""
+        from polarlight.media.pictures import fitted
 
-        return fit_picture(self.masked, nearest_aspect(*self.masked.shape[:2]))
+        return None if self.masked is None else fitted(self.masked, height, width)
 
 
 def parent_file(content: bytes, pixels: np.ndarray) -> bytes:

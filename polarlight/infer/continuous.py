@@ -1,9 +1,9 @@
 """Continuous batching: pictures of any grid, mode and progress in one running batch.
 
 A pass is mostly reading weights and starting operations, so everything under way shares one: a picture takes part in it with the
-positions it drew last (fed) and those it asks for next (queries), padded to the longest. Newcomers join between passes with a pass
-of their own, over their prompts; who is done leaves, and the last picture takes its rows, so that the rows in use always come first
-and no pass copies the cache.
+positions it drew last (fed) and those it asks for next (queries), padded to the longest. Newcomers join with a pass of their own,
+over their prompts, and share the digit head with the others at once; who is done leaves, and the last picture takes its rows, so
+that the rows in use always come first and no pass copies the cache.
 
 A picture does not depend on its company, bit for bit, in bf16 too. What that takes was measured on AMX: wide matrix products of
 few rows at a time (`packed.pack`), all experts for every token, every row from column 0 of the cache on (its place in the picture
@@ -29,6 +29,7 @@ from .sampling import Job, Sampling, sample_digits
 BLOCK = 64  # columns by which the cache grows
 USUAL = 4 * BLOCK  # a cache beyond this was grown for a long prompt, and is given back when nobody draws
 FEWEST = {torch.bfloat16: 2, torch.float32: 3}  # queries a row: attention sums fewer in another order
+States = list[Tensor]  # of a picture's next group, [n, d] for each side
 WIDTH = 16  # attention is the same for any number of such columns
 
 
@@ -139,11 +140,13 @@ class RunningBatch:
         return self.slots - len(self.drawings)
 
     @torch.inference_mode()
-    def admit(self, drawings: Sequence[Drawing]) -> None:
-        """Let new pictures in and draw the first group of each."""
-        assert len(drawings) <= self.free
-        for together in self._passes(drawings):
-            self._join(together)
+    def step(self, newcomers: Sequence[Drawing] = ()) -> None:
+        """Draw the next group of every picture under way, and the first one of newcomers, who are let in."""
+        assert len(newcomers) <= self.free
+        states = self._go_on() if self.drawings else []
+        for together in self._passes(newcomers):
+            states += self._join(together)
+        self._draw(states)
 
     def _passes(self, drawings: Sequence[Drawing]) -> Iterator[list[Drawing]]:
         """Newcomers in passes of at most DENSE_UP_TO tokens; one with a longer prompt has a pass for itself."""
@@ -157,7 +160,7 @@ class RunningBatch:
         if together:
             yield together
 
-    def _join(self, drawings: Sequence[Drawing]) -> None:
+    def _join(self, drawings: Sequence[Drawing]) -> list[States]:
         """The first pass of new pictures: their sequences, each followed by queries for its first group."""
         here = slice(len(self.drawings), len(self.drawings) + len(drawings))
         self.drawings += drawings
@@ -181,11 +184,10 @@ class RunningBatch:
         tokens.sees = torch.where(query[..., 0], self._seen(here, (done + 1 + number).clamp(min=0)), tokens.sees)
         tokens.whose = torch.where(query[..., 0], EVERYBODYS, tokens.whose)
         self.whose[here] = EVERYBODYS
-        self._pass(here, tokens, fed)
+        return self._pass(here, tokens, fed)
 
-    @torch.inference_mode()
-    def step(self) -> None:
-        """Draw the next group of every picture."""
+    def _go_on(self) -> list[States]:
+        """A pass of the pictures under way: what each drew last, and queries for its next group."""
         here = slice(0, len(self.drawings))
         fed = torch.tensor([drawing.groups[drawing.passes - 1] for drawing in self.drawings])
         asked = torch.tensor([drawing.groups[drawing.passes] for drawing in self.drawings])
@@ -194,7 +196,7 @@ class RunningBatch:
             self.sides * len(self.drawings) == 1
         )  # a single token would take the experts' other way, see `PackedMoE`
         tokens = self._tokens(here, fed, done, max(1 + alone, int((fed + asked).max()) - 1))
-        self._pass(here, tokens, fed[:, None].expand(-1, self.sides))
+        return self._pass(here, tokens, fed[:, None].expand(-1, self.sides))
 
     @torch.inference_mode()
     def remove(self, drawing: Drawing) -> None:
@@ -240,8 +242,8 @@ class RunningBatch:
         rows = self.sees[here].flatten(0, 1)
         return rows.gather(1, number.clamp(max=rows.shape[1] - 1))
 
-    def _pass(self, here: slice, tokens: Tokens, fed: Int64[Tensor, "n sides"]) -> None:
-        """One forward pass of the pictures `here`, and the digits of each one's next group."""
+    def _pass(self, here: slice, tokens: Tokens, fed: Int64[Tensor, "n sides"]) -> list[States]:
+        """One forward pass of the pictures `here`: the states of each one's next group."""
         start, length = self.end[here].flatten()[:, None], tokens.ids.shape[1]
         width = -(-(int(start.max()) + length) // WIDTH) * WIDTH
         if width > self.capacity:
@@ -255,38 +257,30 @@ class RunningBatch:
         words = for_whom(tokens.sees, self.whose[here].flatten(0, 1)[:, :width])[:, None]
         mask = enough(visible(start, fed.flatten()[:, None], length, width) & words, FEWEST[self.model.dtype])
         hidden, _ = self.model.hidden(tokens, mask, self.model.dtype, self.cache)
-        self._draw(here, hidden.unflatten(0, (-1, self.sides)), (fed - 1).tolist())
         self.end[here] += fed
+        sizes = [drawing.groups[drawing.passes] for drawing in self.drawings[here]]
+        by_side = zip(hidden.unflatten(0, (-1, self.sides)), (fed - 1).tolist(), sizes, strict=True)
+        return [
+            [states[last : last + size] for states, last in zip(sides, lasts, strict=True)]
+            for sides, lasts, size in by_side
+        ]
 
-    def _draw(self, here: slice, hidden: Float[Tensor, "n sides s d"], last: Sequence[Sequence[int]]) -> None:
-        """Sample the next group of every picture; those that are sampled alike go through the digit head together.
-
-        last: where the last fed token of every row stands.
-        """
+    def _draw(self, states: Sequence[States]) -> None:
+        """Sample the next group of every picture; those that are sampled alike go through the digit head together."""
         alike: dict[tuple[Sampling, float], list[int]] = {}
-        for row, drawing in enumerate(self.drawings[here]):
-            alike.setdefault((drawing.sampling, drawing.scale), []).append(row)
-        for (sampling, scale), rows in alike.items():
-            drawings = [self.drawings[here.start + row] for row in rows]
+        for slot, drawing in enumerate(self.drawings):
+            alike.setdefault((drawing.sampling, drawing.scale), []).append(slot)
+        for (sampling, scale), slots in alike.items():
+            drawings = [self.drawings[slot] for slot in slots]
             noises = [drawing.next_noise() for drawing in drawings]
             sides = range(self.sides if sampling.guided else 1)
-            state = torch.stack(
-                [
-                    torch.cat(
-                        [
-                            hidden[row, side, last[row][side] : last[row][side] + len(noise)]
-                            for row, noise in zip(rows, noises, strict=True)
-                        ]
-                    )
-                    for side in sides
-                ]
-            )
+            state = torch.stack([torch.cat([states[slot][side] for slot in slots]) for side in sides])
             if any(drawing.strokes is not None for drawing in drawings):
                 state[0] = self._lettered(state[0], drawings)
             drawn = sample_digits(self.model.head, state, torch.cat(noises), scale, sampling)
             parts = drawn.split([len(noise) for noise in noises])
-            for row, drawing, digits in zip(rows, drawings, parts, strict=True):
-                self.digits[here.start + row, drawing.done : drawing.done + len(digits)] = digits
+            for slot, drawing, digits in zip(slots, drawings, parts, strict=True):
+                self.digits[slot, drawing.done : drawing.done + len(digits)] = digits
                 drawing.put(digits)
 
     def _lettered(self, states: Float[Tensor, "n d"], drawings: Sequence[Drawing]) -> Float[Tensor, "n d"]:

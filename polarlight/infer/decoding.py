@@ -42,10 +42,7 @@ def decode(
     drawings = [Drawing(job, groups, sampling) for job in jobs]
     batch = RunningBatch(model, len(jobs), max(len(job.order) for job in jobs), sides=2 if sampling.guided else 1)
     for number in range(len(groups)):
-        if number:
-            batch.step()
-        else:
-            batch.admit(drawings)
+        batch.step(() if number else drawings)
         if on_pass:
             on_pass(number + 1, len(groups), torch.stack([drawing.digits for drawing in drawings]))
     return torch.stack([drawing.digits for drawing in drawings])

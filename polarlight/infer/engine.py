@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -46,6 +46,9 @@ class EngineFull(Exception):
     def __init__(self, retry_after_s: float) -> None:
         super().__init__(f"The queue is full; try again in {retry_after_s:.0f} s.")
         self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EngineFull, (self.retry_after_s,), self.__dict__
 
 
 class EngineClosed(Exception):

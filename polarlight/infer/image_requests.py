@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..base.errors import UserError
+from ..media.pictures import fitted
 from ..models.image_grammar import CELL
 from ..ops.orders import raster, spread
 from ..ops.streams import uniform
@@ -131,7 +132,7 @@ def nearest_aspect(height: int, width: int) -> str:
 def fit_picture(picture: UInt8[np.ndarray, "_ _ 3"], aspect: str) -> UInt8[np.ndarray, "_ _ 3"]:
     """A picture at the model's size of an aspect."""
     rows, columns = GRIDS[aspect]
-    return np.asarray(Image.fromarray(picture).resize((columns * CELL, rows * CELL), Image.Resampling.LANCZOS))
+    return fitted(picture, rows * CELL, columns * CELL)
 
 
 def fit_mask(mask: Bool[np.ndarray, "_ _"], height: int, width: int, aspect: str) -> Bool[np.ndarray, "_ _"]:

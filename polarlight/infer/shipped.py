@@ -120,8 +120,9 @@ class ShippedEngine(WorkerEngine):
             try:
                 self._admit(self._begin_enlarging(taken))
                 self._settle()
-                if self._batch.drawings:
-                    self._batch.step()
+                entering, self._standing = self._standing[: self._batch.free], self._standing[self._batch.free :]
+                if entering or self._batch.drawings:
+                    self._batch.step(entering)
                     self._settle()
                 self._enlarge()
             except Exception as error:  # a pass failed: everyone in it hears why, and the next tasks get a new batch
@@ -181,7 +182,7 @@ class ShippedEngine(WorkerEngine):
         return Done(result=ImageResult(pixels=made.pixels, seed=made.seed, passes=made.passes, metadata=made.metadata))
 
     def _admit(self, tickets: list[Ticket]) -> None:
-        """Plan and prepare tasks and let them join the batch; a task that cannot be prepared hears why."""
+        """Plan and prepare tasks, which join the batch at its next pass; a task that cannot be prepared hears why."""
         since, joining = time.monotonic(), list[Running]()
         asked = [self._request(ticket.task) for ticket in tickets if isinstance(ticket.task, ImageTask)]
         try:
@@ -197,9 +198,6 @@ class ShippedEngine(WorkerEngine):
                 self._refuse(ticket, error, since)
         self._under_way += joining
         self._standing += [drawing for running in joining for drawing in running.candidates]
-        entering, self._standing = self._standing[: self._batch.free], self._standing[self._batch.free :]
-        if entering:
-            self._batch.admit(entering)
 
     def _settle(self) -> None:
         """After a pass: drop who was cancelled, hand out what is done, show what was asked for."""

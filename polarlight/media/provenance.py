@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -70,6 +72,21 @@ def media_type(content: bytes) -> str:
     raise UserError("The file is neither PNG, JPEG, WebP nor MP4.", fix="Give a file of one of these formats.")
 
 
+class Signers(threading.local):
+    """The library's signers, a thread's own, since making one takes as long as signing; by identity and time stamp authority."""
+
+    def __init__(self) -> None:
+        self.ready: dict[tuple[SigningIdentity, str | None], Any] = {}
+
+
+SIGNERS = Signers()
+
+
+def new_manifest() -> str:
+    """An identifier for a manifest that is to be signed."""
+    return f"urn:c2pa:{uuid.uuid4()}"
+
+
 def sign(
     content: bytes,
     identity: SigningIdentity,
@@ -78,32 +95,23 @@ def sign(
     title: str = "",
     parent: bytes | None = None,
     timestamp_url: str | None = None,
+    manifest: str | None = None,
 ) -> bytes:
-    """The file of `sign_and_read` alone."""
-    return sign_and_read(content, identity, generation, title=title, parent=parent, timestamp_url=timestamp_url)[0]
-
-
-def sign_and_read(
-    content: bytes,
-    identity: SigningIdentity,
-    generation: Mapping[str, Any],
-    *,
-    title: str = "",
-    parent: bytes | None = None,
-    timestamp_url: str | None = None,
-) -> tuple[bytes, Provenance]:
-    """The file with signed credentials, about 4 KB longer, and what they say, read back and checked.
+    """The file with signed credentials, about 4 KB longer.
 
     `generation` is plain JSON (prompt, model, seed, ...) and public with the file. `parent` is the file that was edited:
     it becomes an ingredient, its own credentials stay inside. `timestamp_url` is an RFC 3161 time stamp authority; without
-    one the signature counts only while the certificate is valid.
+    one the signature counts only while the certificate is valid. `manifest` is what the manifest is called, see `new_manifest`.
+
+    The first file that a thread signs for an identity is read back, and must be trusted. Reading back every one would take longer
+    than signing; an expired certificate fails to sign.
 
     Raises:
         UserError: c2pa-python is missing, an unknown format, a file that cannot be signed, or an identity that cannot sign.
     """
-    c2pa = _library()
-    kind = media_type(content)
-    manifest = {
+    c2pa, kind, given = _library(), media_type(content), (identity, timestamp_url)
+    definition = {
+        "label": manifest or new_manifest(),
         "claim_generator_info": [{"name": "Polarlight", "version": __version__}],
         "title": title,
         "assertions": [
@@ -111,30 +119,39 @@ def sign_and_read(
             {"label": GENERATION, "data": dict(generation)},
         ],
     }
-    signed = io.BytesIO()
-    # thumbnails would cost 300 ms and 400 KB a picture; what is signed is read back below, with trust in the operator
+    signed, signer = io.BytesIO(), SIGNERS.ready.get(given)
+    # thumbnails would cost 300 ms and 400 KB a picture
     chosen = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False}}
-    settings = c2pa.Settings.from_dict(chosen)
     try:
-        with c2pa.Context(settings) as context, c2pa.Builder(manifest, context=context) as builder:
+        if new := signer is None:
+            signer = _signer(identity, timestamp_url)
+        with (
+            c2pa.Context(c2pa.Settings.from_dict(chosen)) as context,
+            c2pa.Builder(definition, context=context) as builder,
+        ):
             if parent is not None:
                 ingredient = {"title": "parent", "relationship": "parentOf", "label": "parent"}
                 builder.add_ingredient(ingredient, media_type(parent), io.BytesIO(parent))
-            secret = c2pa.C2paSignerInfo(
-                alg=b"es256", sign_cert=identity.chain.encode(), private_key=identity.key.encode(),
-                ta_url=timestamp_url.encode() if timestamp_url else None,
-            )  # fmt: skip
-            with c2pa.Signer.from_info(secret) as signer:
-                builder.sign(signer, kind, io.BytesIO(content), signed)
+            builder.sign(signer, kind, io.BytesIO(content), signed)
     except c2pa.C2paError as error:
         identity.check()
         raise UserError(f"The file cannot be signed: {error}.", fix="Write it again, then sign it.") from error
-    result = signed.getvalue()
-    written = read_provenance(result, identity.anchor)
-    if written is None or written.state != "trusted":
-        identity.check()
-        raise AssertionError(f"a file just signed does not verify: {written}")
-    return result, written
+    if new:
+        written = read_provenance(signed.getvalue(), identity.anchor)
+        if written is None or written.state != "trusted":
+            identity.check()
+            raise AssertionError(f"a file just signed does not verify: {written}")
+        SIGNERS.ready[given] = signer
+    return signed.getvalue()
+
+
+def _signer(identity: SigningIdentity, timestamp_url: str | None) -> Any:
+    c2pa = _library()
+    secret = c2pa.C2paSignerInfo(
+        alg=b"es256", sign_cert=identity.chain.encode(), private_key=identity.key.encode(),
+        ta_url=timestamp_url.encode() if timestamp_url else None,
+    )  # fmt: skip
+    return c2pa.Signer.from_info(secret)
 
 
 def read_provenance(content: bytes, anchors: str = "") -> Provenance | None:

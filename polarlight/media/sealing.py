@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from ..base.errors import UserError
 from ..base.files import atomic_write
 from .pictures import decode_picture, encode_picture, settings_inside, upright_pixels
-from .provenance import read_provenance, sign_and_read
+from .provenance import new_manifest, read_provenance, sign
 from .signing_identity import SigningIdentity
 from .watermark import LEAST_SIDE, detect, embed
 
@@ -57,8 +57,8 @@ def seal_picture(
     settings, manifest = {**about, "watermark": number}, ""
     content = encode_picture(pixels, settings, suffix)
     if identity is not None:
-        content, said = sign_and_read(content, identity, settings, parent=parent)
-        manifest = said.manifest
+        manifest = new_manifest()
+        content = sign(content, identity, settings, parent=parent, manifest=manifest)
     return SealedPicture(content=content, pixels=pixels, settings=settings, manifest=manifest)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from polarlight.base.errors import UserError
@@ -26,6 +26,9 @@ from .ledger import Ledger
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 EVERYTHING = ("api-key:endpoint:*", "api-key:model:*")
+BY_SECRET = select(tables.keys).where(tables.keys.c.secret_hash == bindparam("wanted"))  # built once, see `ledger`
+_consent = tables.consents.c
+SHARES = select(_consent.number).where(_consent.key_id == bindparam("of_key"), _consent.withdrawn_at.is_(None))
 CHANGEABLE = {
     "name", "acls", "requests_per_second", "requests_per_minute", "monthly_limit_ticks", "prepaid", "blocked"
 }  # fmt: skip
@@ -130,9 +133,8 @@ class Keys:
         The look-up goes by the secret's hash: how long it takes says nothing about any stored secret.
         """
         digest = _digest(secret)
-        chosen = select(tables.keys).where(tables.keys.c.secret_hash == digest)
         with self.database.read() as connection:
-            row = connection.execute(chosen).first()
+            row = connection.execute(BY_SECRET, {"wanted": digest}).first()
             if row is None or not hmac.compare_digest(row.secret_hash, digest) or row.revoked_at is not None:
                 return None
             return _key(connection, row)
@@ -253,10 +255,11 @@ def _redact(secret: str) -> str:
 
 
 def _key(connection: Connection, row: Row) -> Key:
-    consent = tables.consents.c
-    shares = select(consent.number).where(consent.key_id == row.id, consent.withdrawn_at.is_(None))
     values = {name: value for name, value in row._mapping.items() if name != "secret_hash"}
-    values |= {"acls": tuple(row.acls), "shares_data": connection.execute(shares).first() is not None}
+    values |= {
+        "acls": tuple(row.acls),
+        "shares_data": connection.execute(SHARES, {"of_key": row.id}).first() is not None,
+    }
     return Key(**values)
 
 

@@ -27,6 +27,7 @@ class Contents:
         self.database = database
         self.objects = objects
         self.clock = clock
+        self._touch = database.upsert(tables.contents, "object_key")
         self._locks = Path(f"{database.engine.url.database}-locks") if database.sqlite else None
 
     @contextmanager
@@ -91,9 +92,7 @@ class Contents:
     def _lock_rows(self, connection: Connection, object_keys: Collection[str]) -> None:
         """Hold the rows of some bytes, made where they are missing, until the transaction ends."""
         for key in sorted(set(object_keys)):  # in one order, so that none wait in a circle
-            values = {"object_key": key, "touched_at": self.clock()}
-            insert = self.database.insert(tables.contents).values(values)
-            connection.execute(insert.on_conflict_do_update(index_elements=["object_key"], set_=values))
+            connection.execute(self._touch, {"object_key": key, "touched_at": self.clock()})
 
 
 def named(connection: Connection, object_key: str) -> bool:

@@ -106,6 +106,13 @@ class Database:
         """This database's own INSERT, which knows ON CONFLICT."""
         return sqlite.insert(table) if self.sqlite else postgresql.insert(table)
 
+    def upsert(self, table: Table, key: str) -> Any:
+        """The statement that writes a row of this table, over the one of the same `key` if there is one; its parameters are the
+        columns."""
+        new = self.insert(table)
+        others = {column.name: new.excluded[column.name] for column in table.columns if column.name != key}
+        return new.on_conflict_do_update(index_elements=[key], set_=others)
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from polarlight.infer.engine import Done, Engine, EngineFull, ImageResult, ImageTask, Task, Ticket
-from polarlight.infer.image_requests import fit_picture, nearest_aspect
 from polarlight.infer.policy import Permit, task_request
+from polarlight.media.pictures import fitted
 from polarlight.media.sealing import mark_of
 
 from .image_orders import ImageOrder, task_of
@@ -103,12 +103,9 @@ async def submit_when_free(engine: Engine, task: Task, permit: Permit, owner: st
             await asyncio.sleep(min(full.retry_after_s, MOST_PATIENCE_S))
 
 
-def kept_source(order: ImageOrder) -> np.ndarray | None:
-    """The picture that a mask keeps parts of, at the model's size: uint8 [h, w, 3]."""
-    if order.mask is None:
-        return None
-    pixels = order.pictures[0].pixels
-    return fit_picture(pixels, nearest_aspect(*pixels.shape[:2]))
+def kept_source(order: ImageOrder, height: int, width: int) -> np.ndarray | None:
+    """The picture that a mask keeps parts of, at the size of what was made of it: uint8 [h, w, 3]."""
+    return None if order.mask is None else fitted(order.pictures[0].pixels, height, width)
 
 
 def seed_of(job_id: str) -> int:
@@ -155,7 +152,7 @@ async def _make(
                 work.progress = min(99, work.progress + 90 // order.n)
                 result = event.result
                 assert isinstance(result, ImageResult)
-                more = {"parent": parent, "source": kept_source(order)}
+                more = {"parent": parent, "source": kept_source(order, *result.pixels.shape[:2])}
                 sealed = await seal(service.outputs.seal_picture, result.pixels, result.metadata, **more)
                 return Made(result=result, file=sealed)
             about = {"prompt": order.prompt, "seed": task.seed, "preview": event.number}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from polarlight.base.errors import UserError
 
@@ -16,6 +17,9 @@ from .ledger import Ledger
 from .settings import Limits
 
 FINAL = ("done", "failed", "cancelled", "expired")
+ONE = select(tables.jobs).where(tables.jobs.c.id == bindparam("wanted"))  # statements are built once, see `ledger`
+ONE_LOCKED = ONE.with_for_update()
+NEW = tables.jobs.insert().returning(tables.jobs)
 
 
 class NoSuchJob(UserError):
@@ -111,16 +115,22 @@ class JobRows:
         Raises:
             NoSuchJob: it is unknown or another key's.
         """
-        chosen = select(tables.jobs).where(tables.jobs.c.id == job_id)
-        found = connection.execute(chosen.with_for_update() if lock else chosen).first()
+        found = connection.execute(ONE_LOCKED if lock else ONE, {"wanted": job_id}).first()
         if found is None or key_id not in (None, found.key_id):
             raise NoSuchJob(job_id)
         return job_of(found)
 
     def change(self, connection: Connection, number: int, **values: Any) -> Job:
         """Set columns of a job."""
-        changed = tables.jobs.update().where(tables.jobs.c.number == number).values(values)
-        return job_of(connection.execute(changed.returning(tables.jobs)).one())
+        new = {f"new_{name}": value for name, value in values.items()}
+        return job_of(connection.execute(changed(tuple(values)), new | {"wanted": number}).one())
+
+
+@cache
+def changed(names: tuple[str, ...]) -> Any:
+    """The statement that sets these columns of a job."""
+    chosen = tables.jobs.update().where(tables.jobs.c.number == bindparam("wanted"))
+    return chosen.values({name: bindparam(f"new_{name}") for name in names}).returning(tables.jobs)
 
 
 def job_of(row: Row) -> Job:

@@ -19,13 +19,13 @@ from sqlalchemy import Connection, func, select
 from . import tables
 from .database import Clock, Database
 from .idempotency import digest_of, made_before
-from .job_rows import FINAL, Job, JobRows, job_of
+from .job_rows import FINAL, NEW, Job, JobRows, job_of
 from .ledger import Ledger
 from .pages import newest_first as listed
 from .settings import Limits
 from .stored_files import NewFile, StoredFiles
 
-SOME_WAIT = select(tables.jobs.c.number).where(tables.jobs.c.state == "queued").limit(1)
+SOME_WAIT = select(tables.jobs.c.number).where(tables.jobs.c.state == "queued").limit(1)  # built once, see `ledger`
 
 
 class Jobs:
@@ -40,6 +40,7 @@ class Jobs:
         self.limits = limits
         self.clock = clock
         self.rows = JobRows(ledger, limits, clock)
+        self._turn = database.upsert(tables.turns, "key_id")
 
     def submit(
         self,
@@ -87,7 +88,7 @@ class Jobs:
                 self._note_turn(connection, key_id, now)
                 row |= {"state": "running", "worker": worker, "attempts": 1, "started_at": now}
                 row |= {"lease_until": now + self.limits.lease_s}
-            return job_of(connection.execute(tables.jobs.insert().returning(tables.jobs), row).one())
+            return job_of(connection.execute(NEW, row).one())
 
     def claim(
         self,
@@ -106,7 +107,9 @@ class Jobs:
         """
         self.recover()
         row, turn, now = tables.jobs.c, tables.turns, self.clock()
-        waiting = select(row.number, row.key_id).outerjoin_from(tables.jobs, turn, turn.c.key_id == row.key_id)
+        waiting = select(row.number, row.key_id, row.attempts).outerjoin_from(
+            tables.jobs, turn, turn.c.key_id == row.key_id
+        )
         waiting = waiting.where(row.state == "queued", row.expires_at > now)
         if kinds:
             waiting = waiting.where(row.kind.in_(kinds))
@@ -122,7 +125,7 @@ class Jobs:
                 return None
             self._note_turn(connection, found.key_id, now)
             until = now + (self.limits.lease_s if lease_s is None else lease_s)
-            values = {"state": "running", "worker": worker, "attempts": row.attempts + 1, "progress": 0}
+            values = {"state": "running", "worker": worker, "attempts": found.attempts + 1, "progress": 0}
             return self.rows.change(connection, found.number, **values, started_at=now, lease_until=until)
 
     def beat(self, held: Job, *, progress: int | None = None, lease_s: float | None = None) -> Job:
@@ -269,8 +272,7 @@ class Jobs:
 
     def _note_turn(self, connection: Connection, key_id: str, now: float) -> None:
         """Write down when a key last got a job; keys that waited longer go first."""
-        turn = self.database.insert(tables.turns).values(key_id=key_id, started_at=now)
-        connection.execute(turn.on_conflict_do_update(index_elements=["key_id"], set_={"started_at": now}))
+        connection.execute(self._turn, {"key_id": key_id, "started_at": now})
 
     def _count(self, states: Sequence[str]) -> int:
         chosen = select(func.count()).select_from(tables.jobs).where(tables.jobs.c.state.in_(states))

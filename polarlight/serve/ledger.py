@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from polarlight.base.errors import UserError
 
@@ -24,6 +24,21 @@ from .prices import Prices
 
 SPENDING = ("reserved", "charged", "released")
 USAGE_COLUMNS = {"key": "key_id", "model": "model", "day": "day"}
+
+# statements are built once: building one takes as long as running it
+_row = tables.ledger.c
+ENTRY = select(tables.ledger).where(_row.reference == bindparam("wanted"))
+BALANCE = select(_row.balance_after).where(_row.key_id == bindparam("of_key")).order_by(_row.number.desc()).limit(1)
+SPENT = select(_row.spent_after).where(_row.key_id == bindparam("of_key"), _row.month == bindparam("of_month"))
+SPENT = SPENT.order_by(_row.number.desc()).limit(1)
+NEW_ENTRY = tables.ledger.insert().returning(tables.ledger)
+NEW_ENTRY = NEW_ENTRY.values(
+    balance_after=func.coalesce(BALANCE.scalar_subquery(), 0) + bindparam("earned"),
+    spent_after=func.coalesce(SPENT.scalar_subquery(), 0) + bindparam("spending"),
+    **{name: bindparam(f"new_{name}") for name in (
+        "at", "day", "month", "key_id", "kind", "reference", "request_id", "model", "ticks", "cost_ticks", "note"
+    )},
+)  # fmt: skip
 
 
 class CreditsUsedUp(UserError):
@@ -129,7 +144,8 @@ class Ledger:
                 if (entry.key_id, entry.ticks) != (key_id, -ticks):
                     raise UserError(f"The request {request_id} has another reservation.", fix="Use a new request id.")
                 return entry
-            self.grant_month(key_id, within=connection)
+            if self.prices.monthly_grant:
+                self.grant_month(key_id, within=connection)
             short = key.prepaid and _balance(connection, key_id) < ticks
             limit, month = key.monthly_limit_ticks, day_of(self.clock())[:7]
             if ticks and (short or (limit is not None and _spent(connection, key_id, month) + ticks > limit)):
@@ -232,11 +248,10 @@ class Ledger:
         now = self.clock()
         row = {"request_id": None, "model": "", "cost_ticks": 0, "note": "", "day": day_of(now), **values}
         row |= {"at": now, "month": row["day"][:7], "key_id": key_id, "kind": kind, "reference": reference}
-        spending = -row["ticks"] if kind in SPENDING else 0
-        row["balance_after"] = _balance(connection, key_id) + row["ticks"]
-        row["spent_after"] = _spent(connection, key_id, row["month"]) + spending
-        stored = connection.execute(tables.ledger.insert().returning(tables.ledger), row).one()
-        return _entry(stored)
+        sums = {"of_key": key_id, "of_month": row["month"], "earned": row["ticks"]}
+        sums["spending"] = -row["ticks"] if kind in SPENDING else 0
+        new = {f"new_{name}": value for name, value in row.items()}
+        return _entry(connection.execute(NEW_ENTRY, new | sums).one())
 
 
 def day_of(seconds: float) -> str:
@@ -249,17 +264,13 @@ def _entry(row: Row) -> Entry:
 
 
 def _find(connection: Connection, reference: str) -> Entry | None:
-    row = connection.execute(select(tables.ledger).where(tables.ledger.c.reference == reference)).first()
+    row = connection.execute(ENTRY, {"wanted": reference}).first()
     return None if row is None else _entry(row)
 
 
 def _balance(connection: Connection, key_id: str) -> int:
-    row = tables.ledger.c
-    last = select(row.balance_after).where(row.key_id == key_id).order_by(row.number.desc()).limit(1)
-    return connection.execute(last).scalar() or 0
+    return connection.execute(BALANCE, {"of_key": key_id}).scalar() or 0
 
 
 def _spent(connection: Connection, key_id: str, month: str) -> int:
-    row = tables.ledger.c
-    last = select(row.spent_after).where(row.key_id == key_id, row.month == month).order_by(row.number.desc()).limit(1)
-    return connection.execute(last).scalar() or 0
+    return connection.execute(SPENT, {"of_key": key_id, "of_month": month}).scalar() or 0

@@ -13,7 +13,7 @@ from polarlight.infer.policy import Gate
 from polarlight.infer.policy import Permit as GatePermit
 from polarlight.media.clip_watermark import mark_clip
 from polarlight.media.clips import clip_facts, rewrite_clip, sample_frames
-from polarlight.media.provenance import sign_and_read
+from polarlight.media.provenance import new_manifest, sign
 from polarlight.media.sealing import mark_of, seal_picture
 from polarlight.media.signing_identity import SigningIdentity
 from polarlight.media.watermark import LEAST_SIDE
@@ -136,8 +136,8 @@ class Outputs:
         """The signed file and its manifest's id."""
         if self.identity is None:
             return content, ""
-        signed, said = sign_and_read(content, self.identity, about, parent=parent)
-        return signed, said.manifest
+        manifest = new_manifest()
+        return sign(content, self.identity, about, parent=parent, manifest=manifest), manifest
 
     def _judged(self, content: bytes, form: str, pixels: np.ndarray, permit: GatePermit, manifest: str) -> Sealed:
         """The file with the gate's word on what it shows."""

@@ -11,7 +11,8 @@ from types import FrameType
 import uvicorn
 
 from polarlight.base.errors import UserError
-from polarlight.infer.engine import Engines, open_engine
+from polarlight.infer.apart import SWITCH_S, open_apart
+from polarlight.infer.engine import Engines
 from polarlight.infer.policy import GateConfig
 
 from .app import Door, make_app
@@ -21,8 +22,6 @@ from .settings import Settings
 from .state import State
 
 HOST, PORT = "127.0.0.1", 8080
-# Python's own 5 ms let each of a model's many short steps wait that long for a thread that seals pictures or speaks to SQLite
-SWITCH_S = 0.0005
 
 
 class Server(uvicorn.Server):
@@ -104,14 +103,14 @@ def log_to_stderr(level: int = logging.INFO) -> None:
 
 
 def open_engines(specs: Sequence[str], aliases: Mapping[str, str] | None = None) -> Engines:
-    """Engines by their specs (see `engine.open_engine`), and other names for them (alias -> own name).
+    """Engines by their specs (see `apart.open_apart`), and other names for them (alias -> own name).
 
     Raises:
         UserError: a spec or an alias is wrong.
     """
     engines, others = Engines(), dict(aliases or {})
     for spec in specs:
-        engine = open_engine(spec)
+        engine = open_apart(spec)
         engines.add(engine, *[alias for alias, name in others.items() if name == engine.info.name])
     for alias, name in others.items():
         if name not in engines.names():

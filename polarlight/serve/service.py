@@ -37,6 +37,10 @@ from .stored_files import StoredFile
 from .work import Workers
 
 log = logging.getLogger("polarlight.serve")
+_job = tables.jobs.c
+IN_QUEUE = select(func.count()).where(
+    _job.state.in_(("queued", "running")), _job.batch_id.is_(None)
+)  # built once, see `ledger`
 LEAST_URL_S = 60.0  # an address with less time left than this is replaced
 
 
@@ -187,10 +191,8 @@ class Service:
 
     def in_queue(self) -> int:
         """How many jobs wait or run; those of batches, for which nobody waits, are not counted."""
-        row = tables.jobs.c
-        counted = select(func.count()).where(row.state.in_(("queued", "running")), row.batch_id.is_(None))
         with self.state.database.read() as connection:
-            return connection.execute(counted).scalar_one()
+            return connection.execute(IN_QUEUE).scalar_one()
 
     async def enqueue(self, admission: Admission, kind: str, body: dict[str, Any], ticks: int) -> Job:
         """Reserve a price and put a job of `kind`, "image" or "video", into the queue.

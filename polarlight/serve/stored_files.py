@@ -23,6 +23,11 @@ from .pages import newest_first as listed
 
 AT_ONCE = 500  # files that one transaction removes
 UNSHOWN = ("number", "idempotency_key", "body_hash")  # columns that are no part of a `StoredFile`
+LIVING = select(tables.files).where(
+    tables.files.c.expires_at.is_(None) | (tables.files.c.expires_at > bindparam("now"))
+)
+ONE = LIVING.where(tables.files.c.id == bindparam("wanted"))  # statements are built once, see `ledger`
+NEW = tables.files.insert().returning(tables.files)
 PDQ_SAME = 31  # at most this many of 256 bits differ between copies of one picture
 
 
@@ -260,11 +265,10 @@ class StoredFiles:
                 return purged
 
     def _living(self) -> Select[Any]:
-        row = tables.files.c
-        return select(tables.files).where(row.expires_at.is_(None) | (row.expires_at > self.clock()))
+        return LIVING.params(now=self.clock())
 
     def _one(self, connection: Connection, file_id: str, key_id: str | None) -> StoredFile:
-        found = connection.execute(self._living().where(tables.files.c.id == file_id)).first()
+        found = connection.execute(ONE, {"wanted": file_id, "now": self.clock()}).first()
         if found is None or key_id not in (None, found.key_id):
             raise NoSuchFile(file_id)
         return _file(found)
@@ -279,7 +283,7 @@ class StoredFiles:
             "purpose": file.purpose, "sha256": stored.sha256, "pdq": file.pdq, "created_at": now,
             "expires_at": None if file.expires_in_s is None else now + file.expires_in_s, **about,
         }  # fmt: skip
-        return _file(connection.execute(tables.files.insert().returning(tables.files), row).one())
+        return _file(connection.execute(NEW, row).one())
 
     def _publish(self, file_id: str, key_id: str | None, token: str | None, until: float | None) -> StoredFile:
         with self.database.write() as connection:

@@ -162,14 +162,14 @@ def test_a_full_disk_leaves_no_file(
 
 def test_ctrl_c_while_a_file_is_signed_is_not_lost(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs, signing = Outputs.open(here / "out"), threading.Event()
-    sign = provenance.sign_and_read
+    sign = provenance.sign
 
     def slowly(*given: Any, **more: Any) -> Any:
         signing.set()
         os.kill(os.getpid(), signal.SIGINT)
         return sign(*given, **more)
 
-    monkeypatch.setattr("polarlight.media.sealing.sign_and_read", slowly)
+    monkeypatch.setattr("polarlight.media.sealing.sign", slowly)
     picture = Picture(pixels=np.full((128, 128, 3), 90, np.uint8), seed=1, passes=1, metadata={"prompt": "a cat"})
     with pytest.raises(KeyboardInterrupt):
         outputs.seal(picture)

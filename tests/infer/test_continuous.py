@@ -63,14 +63,11 @@ def run(batch: RunningBatch, waiting: list[Drawing], arrivals: random.Random) ->
     waiting, most = list(waiting), 0
     while waiting or batch.drawings:
         joining = waiting[: min(batch.free, arrivals.choice((0, 1, 2)))]
-        if joining:
-            batch.admit(joining)
-            waiting = waiting[len(joining) :]
-            leave(batch)
+        waiting = waiting[len(joining) :]
+        if joining or batch.drawings:
+            batch.step(joining)
         most = max(most, len(batch.drawings))
-        if batch.drawings:
-            batch.step()
-            leave(batch)
+        leave(batch)
     return most
 
 
@@ -119,7 +116,7 @@ def test_those_that_join_together_are_drawn_as_one_whole_batch() -> None:
     jobs = [replace(new_job(model.model, 3 * number), kept=0) for number in range(3)]
     groups = group_sizes(12, 5)
     batch, drawings = RunningBatch(model, 3, POSITIONS), [Drawing(job, groups, WAYS[0]) for job in jobs]
-    batch.admit(drawings)
+    batch.step(drawings)
     for _ in groups[1:]:
         batch.step()
     whole = decode(model, jobs, groups, WAYS[0], torch.float32)
@@ -130,7 +127,7 @@ def test_one_that_leaves_early_changes_nothing_for_the_others() -> None:
     model = PackedImageAR(image_model(), torch.float32)
     first, gone, last = new_drawings(model.model, 5)[1::1][:3]
     batch = RunningBatch(model, 3, POSITIONS)
-    batch.admit([gone, first, last])
+    batch.step([gone, first, last])
     leave(batch)
     if gone in batch.drawings:
         batch.remove(gone)
@@ -146,9 +143,9 @@ def test_the_cache_grows_for_a_long_prompt_and_keeps_what_it_holds() -> None:
     conditional = drawing(codes(tall.job.rows, tall.job.columns, model.model), tall.job.order, tall.job.kept, words)
     tall = Drawing(replace(tall.job, conditional=conditional), tall.groups, tall.sampling)
     batch = RunningBatch(model, 2, POSITIONS)
-    batch.admit([short])
+    batch.step([short])
     batch.step()
-    batch.admit([tall])
+    batch.step([tall])
     assert batch.capacity > USUAL
     leave(batch)
     run(batch, [], random.Random(0))
@@ -161,7 +158,7 @@ def test_digits_under_way_are_those_drawn_so_far() -> None:
     model = PackedImageAR(image_model(), torch.float32)
     one = new_drawings(model.model, 4)[3]
     batch = RunningBatch(model, 1, POSITIONS)
-    batch.admit([one])
+    batch.step([one])
     batch.step()
     seen, done = one.digits, one.done
     assert one.job.kept < done < len(one.job.order)

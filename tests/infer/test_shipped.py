@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from engines import OnePermit
-from tiny import image_model, upscaler_model, visual_tokenizer
+from tiny import image_model, saved, upscaler_model, visual_tokenizer
 
 from polarlight.base.errors import UserError
 from polarlight.infer.engine import Cancelled, Done, Engine, ImageTask, Preview, UnsupportedTask, open_engine
@@ -381,12 +381,7 @@ def test_a_picture_too_large_to_enlarge_is_refused_before_it_waits(
 
 
 def test_a_folder_opens_as_an_engine_of_its_name(tmp_path: Any, generator: ImageGenerator) -> None:
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    tokenizer, model = generator.tokenizer, generator.model
-    name = export(tokenizer, folder / "tokenizer.safetensors", {"config": vars(tokenizer.config)})["hash"]
-    about = {"tokenizer": name, "config": vars(model.config), "tasks": ["draw"], "sizes": [128]}
-    export(model, folder / "image.safetensors", about)
+    folder = saved(generator.tokenizer, generator.model, tmp_path / "mine")
     engine = open_engine(f"polarlight:{folder}")
     assert isinstance(engine, Engine)
     assert (engine.info.name, engine.info.modality) == ("polarlight-mine", "image")

@@ -147,3 +147,8 @@ def test_a_server_lets_its_threads_take_turns_quickly(
             serve(Settings.at(made_home(tmp_path, migrated_file)), Engines(), port=taken.getsockname()[1])
     logging.getLogger("polarlight").handlers.clear()
     assert set_to == [SWITCH_S]
+
+
+def test_the_server_leaves_torch_to_the_processes_of_its_models() -> None:
+    code = "import sys, polarlight.serve.server, polarlight.serve.app; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
