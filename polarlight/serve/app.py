@@ -16,7 +16,7 @@ from polarlight import __version__
 from polarlight.base.errors import UserError
 from polarlight.infer.engine import EngineClosed, EngineFull
 
-from . import studio_routes
+from . import studio_account, studio_routes
 from .dialects import known_dialect
 from .documentation import openapi
 from .envelope import Envelope
@@ -42,6 +42,7 @@ def make_app(service: Service, doors: Sequence[Door] = ()) -> FastAPI:
     for noun in NOUNS:
         app.include_router(noun.router)
     app.include_router(studio_routes.router)
+    app.include_router(studio_account.router)
     app.openapi = partial(openapi, app)  # type: ignore[method-assign]
     for kind in (Problem, UserError, EngineFull, EngineClosed):
         app.add_exception_handler(kind, _answer_error)

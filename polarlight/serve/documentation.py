@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from .errors import CODES
+from .schemas.account import DataSharingChange
 from .schemas.batches import BatchCreation, BatchRequests
 from .schemas.files import FileUpload, PublicUrlRequest
 from .schemas.images import (
@@ -26,8 +27,9 @@ from .schemas.videos import Remix, VideoCreation, VideoEdit, VideoExtension, Vid
 PLACE = "#/components/schemas/{model}"
 TEXT_STATUSES = (422,)
 BODIES: tuple[type[BaseModel], ...] = (
-    BatchCreation, BatchRequests, FileUpload, ImageEdit, ImageEditForm, ImageGeneration, ImageUpscale,
-    ImageUpscaleForm, ImageVariationForm, PublicUrlRequest, Remix, VideoCreation, VideoEdit, VideoExtension, VideoGeneration,
+    BatchCreation, BatchRequests, DataSharingChange, FileUpload, ImageEdit, ImageEditForm, ImageGeneration, ImageUpscale,
+    ImageUpscaleForm, ImageVariationForm, PublicUrlRequest, Remix, VideoCreation, VideoEdit, VideoExtension,
+    VideoGeneration,
 )  # fmt: skip
 
 

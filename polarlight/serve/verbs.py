@@ -111,6 +111,43 @@ def keys_grant(
     _answer(id=key, granted_ticks=entry.ticks, balance_ticks=entry.balance_after)
 
 
+@keys_app.command("share")
+def keys_share(
+    key: KeyId,
+    stop: Annotated[bool, typer.Option("--stop", help="Take it back: nothing of it is exported any more.")] = False,
+) -> None:
+    """Write down that a key's owner shares its pictures for training.
+
+    Owners do it themselves in the studio or by POST /v1/data-sharing. What they make from words from then on can be exported.
+    """
+    from .sharing import sharing_of
+
+    with _state() as state:
+        state.keys.share_data(key, not stop)
+        word = sharing_of(state, key)
+    _answer(id=key, **vars(word))
+
+
+@keys_app.command("export")
+def keys_export(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the pictures and pictures.jsonl go.")],
+) -> None:
+    """Bring a folder up to date with the pictures that keys share for training.
+
+    Pictures of owners who took their word back, and deleted ones, are removed from it. Repeat it before each training.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from .sharing import export
+
+    with _state() as state, Progress(console=Console(file=sys.stderr)) as progress:
+        bar = progress.add_task("pictures", total=None)
+        made = export(state, folder, lambda number: progress.update(bar, completed=number))
+        progress.update(bar, total=made.pictures, completed=made.pictures)
+    _answer(folder=folder, **vars(made))
+
+
 def usage(
     by: Annotated[str, typer.Option(help="Columns to total by: key, model, day.")] = "key,model,day",
     key: Annotated[str | None, typer.Option(help="One key only, by its id.")] = None,

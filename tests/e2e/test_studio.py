@@ -233,6 +233,17 @@ def test_the_history_is_searched_filed_and_downloaded(page: Page) -> None:
     expect(page.locator(".folders .count")).to_have_text("2")
 
 
+def test_pictures_are_shared_for_training_only_when_one_says_so(page: Page) -> None:
+    for word, said in ((True, "is shared from now on"), (False, "Nothing of yours is shared")):
+        page.get_by_role("button", name="Sharing for training").click()
+        box = page.get_by_label("Share my pictures for training")
+        expect(box).to_be_focused()
+        expect(box).to_be_checked(checked=not word)
+        page.keyboard.press("Space")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text(said)).to_be_visible()
+
+
 def test_a_dropped_file_brings_its_settings_back(page: Page) -> None:
     about = {"prompt": "from a file", "seed": 123, "mode": "quality"}
     drop(page, encode_picture(scenery("a", 1, 144, 96), about, ".png"))

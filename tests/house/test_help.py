@@ -25,6 +25,8 @@ VERBS = [
     ["keys", "list"],
     ["keys", "revoke"],
     ["keys", "grant"],
+    ["keys", "share"],
+    ["keys", "export"],
     ["usage"],
     ["inspect"],
     ["policy"],

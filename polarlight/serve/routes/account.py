@@ -10,9 +10,12 @@ from fastapi import APIRouter, Depends, Request
 
 from ..accounts import Key
 from ..authentication import caller_of, service_of
-from ..documentation import answers
-from ..schemas.account import ApiKeyBody, Me
+from ..bodies import checked, read_json
+from ..dialects import known_dialect
+from ..documentation import answers, body_of
+from ..schemas.account import ApiKeyBody, DataSharing, DataSharingChange, Me
 from ..service import Caller
+from ..sharing import sharing_of
 
 router = APIRouter(tags=["account"])
 Asking = Annotated[Caller, Depends(caller_of)]
@@ -33,6 +36,26 @@ async def me(request: Request, caller: Asking) -> Me:
         user_id=key.id, team_id=key.id, team_blocked=key.blocked, api_key=key_body(key), prepaid=key.prepaid,
         balance_ticks=balance, spent_ticks=spent, monthly_limit_ticks=key.monthly_limit_ticks,
     )  # fmt: skip
+
+
+@router.get("/v1/data-sharing", responses=answers())
+async def data_sharing(request: Request, caller: Asking) -> DataSharing:
+    """Whether the key shares its pictures for training. No key does before it says so."""
+    return DataSharing(**vars(await asyncio.to_thread(sharing_of, service_of(request).state, caller.key.id)))
+
+
+@router.post("/v1/data-sharing", responses=answers(), openapi_extra=body_of(DataSharingChange))
+async def share_data(request: Request, caller: Asking) -> DataSharing:
+    """Share what the key makes from words from now on, or take that back; then nothing of it is exported any more.
+
+    Neither OpenAI nor xAI has this. Agreeing brings the month's grant where the operator gives one.
+    """
+    service = service_of(request)
+    asked = checked(DataSharingChange, await read_json(request, service), known_dialect(request))
+    if asked.shares:  # whoever is blocked may still take it back
+        await service.admit(caller, "data-sharing", counted=False)
+    await asyncio.to_thread(service.state.keys.share_data, caller.key.id, asked.shares)
+    return await data_sharing(request, caller)
 
 
 def key_body(key: Key) -> ApiKeyBody:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 
 class ApiKeyBody(BaseModel):
@@ -36,3 +36,18 @@ class Me(BaseModel):
     balance_ticks: int
     spent_ticks: int
     monthly_limit_ticks: int | None
+
+
+class DataSharing(BaseModel):
+    """Whether the key shares its pictures for training: since when (seconds since 1970), and what it is given for it each month."""
+
+    shares: bool
+    since: int | None
+    monthly_grant_ticks: int
+
+
+class DataSharingChange(BaseModel):
+    """Agree, or take it back."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    shares: bool

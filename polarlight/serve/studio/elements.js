@@ -43,6 +43,7 @@ const PATHS = {
   leave: "M10 5H5v14h5M14 8l4 4-4 4M18 12H9",
   tree: "M6 5h4v4H6zM14 15h4v4h-4zM14 5h4v4h-4zM10 7h4M12 7v10h2",
   tune: "M5 8h8M17 8h2M5 16h2M11 16h8M15 6v4M9 14v4",
+  share: "M12 15V4M8 8l4-4 4 4M6 12H4v8h16v-8h-2",
   check: "M5 12l5 5 9-10",
 };
 

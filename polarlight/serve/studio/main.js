@@ -12,6 +12,7 @@ import { History } from "./history.js";
 import { complain } from "./notices.js";
 import { PromptBar } from "./prompt_bar.js";
 import * as restoring from "./restore.js";
+import { showSharing } from "./sharing.js";
 import * as shortcuts from "./shortcuts.js";
 import { Side } from "./side.js";
 import { adopt, change, device, imageModel, save, server, state, unsaved, watch } from "./state.js";
@@ -42,7 +43,7 @@ class Studio {
     this.empty = emptyState((prompt) => this.useExample(prompt));
     at("#stage").append(this.empty);
     this.stream.screenful = () => this.grid.screenful();
-    this.side = new Side(at("#side"), { view: (name) => this.go(name), shortcuts: shortcuts.showShortcuts, signOut: () => this.signOut() });
+    this.side = new Side(at("#side"), { view: (name) => this.go(name), sharing: showSharing, shortcuts: shortcuts.showShortcuts, signOut: () => this.signOut() });
     this.bar = new Bar(at("#bar"), {
       search: (text) => this.search(text), resize: () => this.show(true), goOn: () => this.stream.goOn(), clear: () => this.clear(),
       actions: this.actions, chosen: () => this.chosen(),

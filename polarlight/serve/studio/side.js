@@ -10,7 +10,7 @@ const VIEWS = [["stream", "stream", "Stream"], ["history", "history", "History"]
 const THEMES = { auto: "As the system", dark: "Dark", light: "Light" };
 
 export class Side {
-  /** on: { view(name), shortcuts(), signOut() }. */
+  /** on: { view(name), sharing(), shortcuts(), signOut() }. */
   constructor(host, on) {
     this.host = host;
     this.on = on;
@@ -29,6 +29,7 @@ export class Side {
         h("ul", { class: "views" }, folders)),
       h("div", { class: "foot" },
         button("sun", `Colours: ${THEMES[device.theme]}`, () => this.nextTheme()),
+        button("share", "Sharing for training", this.on.sharing),
         button("keys", "Keyboard shortcuts (?)", this.on.shortcuts),
         button("leave", `Sign out (${server.key})`, this.on.signOut)));
   }

@@ -26,3 +26,23 @@ async def test_a_blocked_key_learns_that_it_is_and_nothing_else(house: House) ->
     house.state.keys.update(house.key.id, blocked=True)
     assert (await house.client.get("/v1/api-key")).json()["api_key_blocked"] is True
     assert (await house.client.get("/v1/models")).status_code == 403
+
+
+@in_house()
+async def test_a_key_shares_its_pictures_when_it_says_so_and_takes_it_back(house: House) -> None:
+    assert (await house.client.get("/v1/data-sharing")).json() == {
+        "shares": False, "since": None, "monthly_grant_ticks": 0,
+    }  # fmt: skip
+    agreed = (await house.client.post("/v1/data-sharing", json={"shares": True})).json()
+    assert agreed["shares"]
+    assert (await house.client.get("/v1/data-sharing")).json() == agreed
+    house.state.keys.update(house.key.id, blocked=True)
+    assert (await house.client.post("/v1/data-sharing", json={"shares": True})).status_code == 403
+    assert not (await house.client.post("/v1/data-sharing", json={"shares": False})).json()["shares"]
+
+
+@in_house()
+async def test_agreeing_by_halves_is_no_agreement(house: House) -> None:
+    for body in ({}, {"shares": "yes"}, {"shares": 1}):
+        assert (await house.client.post("/v1/data-sharing", json=body)).status_code in (400, 422)
+    assert not house.state.keys.get(house.key.id).shares_data
