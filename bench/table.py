@@ -146,6 +146,18 @@ def serving() -> Iterator[str]:
                 )  # fmt: skip
 
 
+def lasting() -> Iterator[str]:
+    """The server over HTTP under a load that lasts."""
+    for mode in ("speed", "quality"):
+        if entry := newest("serve", part="sustained", mode=mode):
+            result = entry["result"]
+            speeds = {name: f"{speed:.1f} pictures/s" for name, speed in result["pictures_per_second"].items()}
+            yield row(
+                entry, f"server, {result['clients']} clients who ask again and again, {mode}, against the engine called directly",
+                speeds["server"], speeds["engine"], result["over_direct"], result["bars"]["over_direct"],
+            )  # fmt: skip
+
+
 def waiting() -> Iterator[str]:
     """The server over HTTP: waiting times beside the engine's, and one request with its longest step."""
     if entry := newest("serve", part="latency"):
@@ -193,7 +205,17 @@ def limits() -> str:
 
 
 def main() -> None:
-    rows = [*decoding(), *training(), *drawing(), *starting(), *batching(), *serving(), *waiting(), *marking()]
+    rows = [
+        *decoding(),
+        *training(),
+        *drawing(),
+        *starting(),
+        *batching(),
+        *serving(),
+        *lasting(),
+        *waiting(),
+        *marking(),
+    ]
     text = README.read_text(encoding="utf-8")
     before, after = text.split(OPENING)[0], text.split(CLOSING)[1]
     table = "\n".join([OPENING, limits(), "", HEADING, *rows, CLOSING])
