@@ -6,19 +6,12 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
 
+from .schemas.account import DataSharingChange
 from .sharing import sharing_of
 from .studio_routes import Signed
 
 router = APIRouter(include_in_schema=False)
-
-
-class Word(BaseModel):
-    """Agreeing to share, or taking it back."""
-
-    model_config = ConfigDict(extra="forbid")
-    shares: bool
 
 
 @router.get("/studio/api/sharing")
@@ -28,7 +21,7 @@ async def sharing(studio: Signed) -> dict[str, Any]:
 
 
 @router.post("/studio/api/sharing")
-async def share(studio: Signed, word: Word) -> dict[str, Any]:
+async def share(studio: Signed, word: DataSharingChange) -> dict[str, Any]:
     """Share from now on, or no longer."""
     await asyncio.to_thread(studio.service.state.keys.share_data, studio.key_id, word.shares)
     return await sharing(studio)
