@@ -153,6 +153,32 @@ def test_a_stream_draws_while_one_scrolls_and_stops_at_once(open_page: Callable[
     assert server.engine.begun == begun
 
 
+SLOW_SOCKET = """
+    const Real = WebSocket;
+    window.WebSocket = class extends Real {
+        late = false;
+        get readyState() { return this.late ? super.readyState : Real.CONNECTING; }
+        set onopen(hear) { super.onopen = (event) => setTimeout(() => { this.late = true; hear(event); }, 1500); }
+    };
+"""
+
+
+def test_what_is_asked_before_the_connection_is_there_is_not_lost(open_page: Callable[..., Page]) -> None:
+    page = open_page(640, 480)
+    page.add_init_script(SLOW_SOCKET)
+    page.reload()
+    page.fill("#prompt", "hills")
+    page.press("#prompt", "Enter")
+    expect(page.locator(".status")).to_have_text(re.compile("scroll for more"))
+    drawn = page.locator(DONE).count()
+    page.get_by_role("button", name="Stop").click()
+    page.reload()
+    page.get_by_role("button", name="Continue the stream").click()
+    page.get_by_role("button", name="Stop").click()  # before it has begun
+    page.wait_for_timeout(2500)
+    expect(page.locator(DONE)).to_have_count(drawn)
+
+
 def test_the_keyboard_alone_draws_looks_edits_and_removes(page: Page) -> None:
     page.keyboard.press("Escape")
     page.keyboard.press("q")

@@ -70,6 +70,7 @@ export class MakingSocket {
     };
     this.socket.onmessage = (event) => this.hear(JSON.parse(event.data));
     this.socket.onclose = () => {
+      this.waiting = []; // whoever waits hears that it was lost
       for (const [request, listener] of [...this.listeners]) {
         this.listeners.delete(request);
         listener({ type: "ended", request, reason: "lost" });
@@ -97,9 +98,10 @@ export class MakingSocket {
     return request;
   }
 
+  /** What is said of a request before the connection is there waits in its order; of a lost one nothing is said. */
   send(message) {
     const text = JSON.stringify(message);
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(text);
-    else if (message.type === "start") this.waiting.push(text);
+    else if (this.listeners.has(message.request)) this.waiting.push(text);
   }
 }
