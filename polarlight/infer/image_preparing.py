@@ -74,7 +74,8 @@ class ImagePreparer:
         for name, parameter in [*tokenizer.named_parameters(), *model.named_parameters()]:
             parameter.requires_grad_(False)
             if parameter.ndim >= 2 and not name.endswith("router"):
-                parameter.data = parameter.data.to(dtype)
+                order = torch.channels_last if parameter.ndim == 4 else torch.preserve_format
+                parameter.data = parameter.data.to(dtype, memory_format=order)  # so no call converts a weight again
         self.decoder = PackedImageAR(model, dtype, letterer)
 
     @cached_property

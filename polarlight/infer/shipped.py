@@ -9,6 +9,7 @@ gives one picture, bit for bit, whatever else is under way.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -201,6 +202,7 @@ class ShippedEngine(WorkerEngine):
 
     def _settle(self) -> None:
         """After a pass: drop who was cancelled, hand out what is done, show what was asked for."""
+        done, shown = list[Running](), list[Running]()
         for running in list(self._under_way):
             first, ticket = running.candidates[0], running.ticket
             inside = [drawing for drawing in running.candidates if drawing in self._batch.drawings]
@@ -210,19 +212,34 @@ class ShippedEngine(WorkerEngine):
                 self._standing = [drawing for drawing in self._standing if drawing not in running.candidates]
                 self._leave(running, Cancelled(f"Cancelled after pass {first.passes}."))
             elif all(drawing.finished for drawing in running.candidates):
-                drawn = self.generator.finish(
-                    running.prepared, torch.stack([each.digits for each in running.candidates])
-                )
-                if isinstance(drawn, Prepared):
-                    running.prepared, running.candidates, running.previews = drawn, drawings_of(drawn), set()
-                    self._standing += running.candidates
-                    continue
-                result = ImageResult(pixels=drawn.pixels, seed=drawn.seed, passes=drawn.passes, metadata=drawn.metadata)
-                self._leave(running, Done(result=result))
+                done.append(running)
             elif first.passes in running.previews:
                 running.previews.remove(first.passes)
-                draft = self.generator.draft(running.prepared, first.digits, first.passes)
-                ticket.post(Preview(number=first.passes, passes=len(first.groups), picture=draft))
+                shown.append(running)
+        self._show(shown)
+        self._hand_out(done)
+
+    def _show(self, under_way: Sequence[Running]) -> None:
+        """Drafts of tasks."""
+        firsts = [running.candidates[0] for running in under_way]
+        asked = [
+            (running.prepared, first.digits, first.passes) for running, first in zip(under_way, firsts, strict=True)
+        ]
+        for running, first, draft in zip(under_way, firsts, self.generator.drafts(asked), strict=True):
+            running.ticket.post(Preview(number=first.passes, passes=len(first.groups), picture=draft))
+
+    def _hand_out(self, done: Sequence[Running]) -> None:
+        """Pictures of tasks whose candidates are all drawn; one whose letters are to be corrected stays."""
+        digits = [torch.stack([drawing.digits for drawing in running.candidates]) for running in done]
+        drawn = self.generator.finish([(running.prepared, own) for running, own in zip(done, digits, strict=True)])
+        for number, made in drawn:
+            running = done[number]
+            if isinstance(made, Prepared):
+                running.prepared, running.candidates, running.previews = made, drawings_of(made), set()
+                self._standing += running.candidates
+                continue
+            result = ImageResult(pixels=made.pixels, seed=made.seed, passes=made.passes, metadata=made.metadata)
+            self._leave(running, Done(result=result))
 
     def _refuse(self, ticket: Ticket, error: Exception, since: float) -> None:
         """The only event of a task that does not begin."""

@@ -320,19 +320,36 @@ def test_a_picture_goes_through_the_tokenizer_and_back(generator: ImageGenerator
     assert generator.reconstruct(pixels).shape == pixels.shape
 
 
+def drawn_at_random(generator: ImageGenerator, positions: int, seed: int = 0) -> torch.Tensor:
+    """Digits of a picture that nobody drew."""
+    random = torch.Generator().manual_seed(seed)
+    shape = (positions, generator.model.config.digits)
+    return torch.randint(0, 3, shape, generator=random, dtype=torch.uint8)
+
+
 def test_a_draft_before_the_first_pass_is_grey_and_after_the_last_is_the_picture(generator: ImageGenerator) -> None:
-    prepared = generator.prepare(ImageRequest(prompt="a cat"))
-    digits = torch.randint(0, 3, (64, generator.model.config.digits), dtype=torch.uint8)
-    assert (generator.draft(prepared, digits, 0) == 128).all()
-    assert np.array_equal(generator.draft(prepared, digits, 16), generator.picture(prepared, digits).pixels)
+    prepared, digits = generator.prepare(ImageRequest(prompt="a cat")), drawn_at_random(generator, 64)
+    before, after = generator.drafts([(prepared, digits, 0), (prepared, digits, 16)])
+    assert (before == 128).all()
+    assert np.array_equal(after, generator.pixels([(prepared, digits)])[0])
 
 
 def test_a_draft_of_a_masked_edit_shows_the_picture_outside_the_mask(generator: ImageGenerator) -> None:
     picture, mask = photo(), window(128, 128, 30, 50)
     prepared = generator.prepare(EditRequest(picture=picture, instruction="a", mask=mask))
-    draft = generator.draft(prepared, torch.zeros(64, generator.model.config.digits, dtype=torch.uint8), 1)
+    blank = torch.zeros(64, generator.model.config.digits, dtype=torch.uint8)
+    draft = generator.drafts([(prepared, blank, 1)])[0]
     assert np.array_equal(draft[~mask], picture[~mask])
     assert not np.array_equal(draft[mask], picture[mask])
+
+
+@pytest.mark.parametrize("count", [2, 3, 8, 11])
+def test_pixels_decoded_together_are_those_decoded_alone(generator: ImageGenerator, count: int) -> None:
+    aspects = ["1:1", "3:2", "1:1"]
+    prepared = [generator.prepare(ImageRequest(prompt="a cat", aspect=aspects[n % 3])) for n in range(count)]
+    shown = [(each, drawn_at_random(generator, len(each.job.order), n)) for n, each in enumerate(prepared)]
+    for together, own in zip(generator.pixels(shown), shown, strict=True):
+        assert np.array_equal(together, generator.pixels([own])[0])
 
 
 def test_captions_are_words_of_each_picture_by_itself(generator: ImageGenerator) -> None:

@@ -83,7 +83,7 @@ def test_letters_in_doubt_are_drawn_anew_and_nothing_else(monkeypatch: pytest.Mo
     monkeypatch.setitem(MODES, "quality", replace(MODES["quality"], corrections=1))
     seen: list[Prepared] = []
     made = generator(Literal())
-    finish = made.finish
+    choose = made._choose
 
     def watched(prepared: Prepared, digits: Tensor) -> Picture | Prepared:
         seen.append(prepared)
@@ -93,9 +93,9 @@ def test_letters_in_doubt_are_drawn_anew_and_nothing_else(monkeypatch: pytest.Mo
             assert (digits[:, kept] == prepared.so_far[kept]).all()
             assert not (digits == prepared.so_far).all()
             assert len({own.numpy().tobytes() for own in digits}) > 1
-        return finish(prepared, digits)
+        return choose(prepared, digits)
 
-    monkeypatch.setattr(made, "finish", watched)
+    monkeypatch.setattr(made, "_choose", watched)
     corrected = made.draw([REQUEST])[0]
     assert len(seen) == 2
     assert corrected.metadata["corrections"] == 1
@@ -110,13 +110,13 @@ def test_a_masked_edit_of_a_text_is_read_and_corrected_inside_the_mask(monkeypat
     source = np.random.default_rng(3).integers(0, 256, (128, 128, 3), np.uint8)
     words = "change 'BA' to 'AB'"
     request = EditRequest(picture=source, instruction=words, mask=mask, seed=7, mode="quality")
-    made, finish, rounds = generator(Literal()), ImageGenerator.finish, list[Prepared]()
+    made, choose, rounds = generator(Literal()), ImageGenerator._choose, list[Prepared]()
 
     def watched(self: ImageGenerator, prepared: Prepared, digits: Tensor) -> Picture | Prepared:
         rounds.append(prepared)
-        return finish(self, prepared, digits)
+        return choose(self, prepared, digits)
 
-    monkeypatch.setattr(ImageGenerator, "finish", watched)
+    monkeypatch.setattr(ImageGenerator, "_choose", watched)
     drawn = made.edit([request])[0]
     assert np.array_equal(drawn.pixels[~mask], source[~mask])
     assert drawn.metadata["task"] == "edit"
