@@ -7,7 +7,7 @@ them that seals pictures and speaks to a database takes it away. So the server k
       submit: a task, its owner    ------->     Engine.submit
       the gate                     <------>     the engine spends the permit, before it accepts
       ticket                       <-------     accepted or not; previews, the picture or the error
-      cancel, close                ------->
+      cancel, threads, close       ------->
 
 The permit never travels: the engine asks for it, and the gate here answers. A process that dies is started again and given once
 more what it had accepted (one seed gives one picture); a task that was there at two deaths fails. Where the server dies, the pipe
@@ -38,22 +38,13 @@ from typing import Any
 import numpy as np
 
 from .engine import Engine, EngineClosed, ModelInfo, Permit, Preview, Task, Ticket, open_engine
+from .worker import WorkerEngine
 
 log = logging.getLogger("polarlight.infer.apart")
-LOCAL = ("polarlight", "diffusers")  # kinds of specs whose models run here, and not behind an address
 SWITCH_S = 0.0005  # Python's own 5 ms let each of a model's many short steps wait that long for another thread
 DEATHS = 2  # of the process, after which a task that was there fails
 PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # before another start, where one failed
 PROCESSES = get_context("spawn")
-
-
-def open_apart(spec: str) -> Engine:
-    """The engine that a spec names (see `open_engine`): a model of this machine in a process of its own, others as they are.
-
-    Raises:
-        UserError: as `open_engine`.
-    """
-    return EngineApart(spec) if spec.partition(":")[0] in LOCAL else open_engine(spec)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -76,14 +67,15 @@ class Call:
 class EngineApart:
     """The engine of a spec, in a process of its own (`process`), behind the engine protocol."""
 
-    def __init__(self, spec: str) -> None:
-        """Start the process and wait until its model is ready.
+    def __init__(self, spec: str, on_change: Callable[[], None] = lambda: None) -> None:
+        """Start the process and wait until its model is ready. on_change: called when a task has come or gone, from any thread.
 
         Raises:
             UserError: as `open_engine`.
             EngineClosed: the process ended before the model was ready.
         """
-        self.spec = spec
+        self.spec, self._on_change = spec, on_change
+        self._threads: int | None = None  # as the process was told
         self._calls: dict[int, Call] = {}
         self._numbers, self._change = itertools.count(), threading.Lock()
         self._life, self._closing = 1, False
@@ -96,6 +88,17 @@ class EngineApart:
         """What the model there says of itself."""
         return self._info
 
+    @property
+    def busy(self) -> int:
+        """Tasks that were sent and are not over."""
+        return len(self._calls)
+
+    def use(self, threads: int) -> None:
+        """Have the model work with so many threads, from its next pass on."""
+        if threads != self._threads:
+            self._threads = threads
+            self._tell("threads", threads)
+
     async def submit(self, task: Task, permit: Permit | None, owner: str = "") -> Ticket:
         """See `Engine.submit`."""
         number = next(self._numbers)
@@ -105,6 +108,7 @@ class EngineApart:
             if self._closing:
                 raise EngineClosed("This engine is shutting down.")
             self._calls[number] = call
+        self._on_change()
         try:
             await asyncio.to_thread(self._send, call)  # pictures may be more than a pipe holds
             await asyncio.wrap_future(call.accepted)
@@ -215,17 +219,21 @@ class EngineApart:
             return
         with self._change:
             self._pipe, self._info, self._life = pipe, info, self._life + 1
+        if self._threads is not None:
+            self._tell("threads", self._threads)
         for call in list(self._calls.values()):
             self._send(call)
 
     def _drop(self, call: Call) -> None:
         with self._change:
             self._calls.pop(call.number, None)
+        self._on_change()
 
     def _take_calls(self) -> list[Call]:
         with self._change:
             calls = list(self._calls.values())
             self._calls.clear()
+        self._on_change()
         return calls
 
     def _lose(self, call: Call, error: Exception) -> None:
@@ -287,6 +295,9 @@ class _Worker:
         elif kind == "cancel":
             if (ticket := self.tickets.get(rest[0])) is not None:
                 ticket.cancel()
+        elif kind == "threads":
+            if isinstance(self.engine, WorkerEngine):
+                self.engine.threads = rest[0]
         else:
             self.over.set()
 

@@ -118,6 +118,8 @@ class ShippedEngine(WorkerEngine):
     @torch.inference_mode()
     def _work(self) -> None:
         while (taken := self._take(self._room(), COMPANY_S, self._size)) is not None:
+            if self.threads not in (None, torch.get_num_threads()):
+                torch.set_num_threads(self.threads)
             try:
                 self._admit(self._begin_enlarging(taken))
                 self._settle()

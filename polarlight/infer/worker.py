@@ -56,6 +56,7 @@ class WorkerEngine(ABC):
     def __init__(self, *, together: int, waiting: int) -> None:
         """together: tasks that run at once; waiting: how many may wait."""
         self._together, self._most_waiting = together, waiting
+        self.threads: int | None = None  # of the model's operations; None: as many as they take by themselves
         self._queue, self._change = FairQueue(), threading.Condition()
         self._running, self._closing, self._seconds = 0, False, FIRST_GUESS_S
         self._thread: threading.Thread | None = None

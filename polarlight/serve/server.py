@@ -11,9 +11,10 @@ from types import FrameType
 import uvicorn
 
 from polarlight.base.errors import UserError
-from polarlight.infer.apart import SWITCH_S, open_apart
+from polarlight.infer.apart import SWITCH_S
 from polarlight.infer.engine import Engines
 from polarlight.infer.policy import GateConfig
+from polarlight.infer.pool import open_apart
 
 from .app import Door, make_app
 from .options import Options
@@ -102,15 +103,17 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     logger.setLevel(level)
 
 
-def open_engines(specs: Sequence[str], aliases: Mapping[str, str] | None = None) -> Engines:
-    """Engines by their specs (see `apart.open_apart`), and other names for them (alias -> own name).
+def open_engines(
+    specs: Sequence[str], aliases: Mapping[str, str] | None = None, processes: int | None = None
+) -> Engines:
+    """Engines by their specs and processes (see `pool.open_apart`), and other names for them (alias -> own name).
 
     Raises:
         UserError: a spec or an alias is wrong.
     """
     engines, others = Engines(), dict(aliases or {})
     for spec in specs:
-        engine = open_apart(spec)
+        engine = open_apart(spec, processes)
         engines.add(engine, *[alias for alias, name in others.items() if name == engine.info.name])
     for alias, name in others.items():
         if name not in engines.names():

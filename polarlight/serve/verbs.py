@@ -32,6 +32,12 @@ def serve(
     grpc_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Also speak gRPC, for xai-sdk, on this port (extra [grpc]).")
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=64, help="Processes that draw, each with a copy of the model; one a core, at most four."
+        ),
+    ] = None,
 ) -> None:
     """Serve the OpenAI- and xAI-compatible API and the studio.
 
@@ -47,7 +53,8 @@ def serve(
         from .grpc.door import GrpcDoor
 
         doors.append(GrpcDoor(host, grpc_port))
-    run(Settings.from_environment(), open_engines(model or ["polarlight"], others), host=host, port=port, doors=doors)
+    engines = open_engines(model or ["polarlight"], others, processes)
+    run(Settings.from_environment(), engines, host=host, port=port, doors=doors)
 
 
 @keys_app.command("create")

@@ -20,7 +20,7 @@ from engines import OnePermit
 from tiny import image_model, saved, visual_tokenizer
 
 from polarlight.base.errors import UserError
-from polarlight.infer.apart import EngineApart, open_apart, portable
+from polarlight.infer.apart import EngineApart, portable
 from polarlight.infer.engine import (
     Cancelled,
     Done,
@@ -32,7 +32,6 @@ from polarlight.infer.engine import (
     UnsupportedTask,
     open_engine,
 )
-from polarlight.infer.remote import RemoteEngine
 
 TASK = ImageTask(prompt="two blue dogs", seed=3, mode="quality", previews=3)
 
@@ -203,10 +202,6 @@ def test_a_model_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     with pytest.raises(UserError) as same:
         open_engine(f"polarlight:{tmp_path}")
     assert str(missing.value) == str(same.value)
-
-
-def test_a_service_elsewhere_needs_no_process() -> None:
-    assert isinstance(open_apart("remote:http://127.0.0.1:1#mine"), RemoteEngine)
 
 
 class Odd(Exception):
