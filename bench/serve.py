@@ -10,6 +10,9 @@ First the proof: pictures from the server, asked for all at once, equal pixel fo
 time, with the watermark that the file names laid over them, or the script stops (where the model runs in bf16 without tiled
 products, nothing is promised and only the share is recorded).
 
+`engine` is the engine called directly, in this process, with all threads. `processes` are as many processes of it as the server
+has, called directly too: what the server adds to the drawing is what it loses against them.
+
 Throughput races ways to the same eight pictures. `bare decode` is the passes of the packed model and nothing else (no pixels, no
 queue, no thread): the ceiling. `peer` is a FastAPI server around Hugging Face transformers with the same weights in
 `Glm4MoeForCausalLM`, in the best of its own ways to batch; it decodes the sequences of the same pictures, with and without the
@@ -26,6 +29,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -33,6 +37,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -46,8 +51,10 @@ from PIL import Image
 from serve_engine import BARS, OpenGate, bare_decode, new_request, new_requests, one_by_one, served
 
 from polarlight.base.machine import this_machine
-from polarlight.infer.engine import ImageTask
+from polarlight.infer.apart import EngineApart
+from polarlight.infer.engine import Engine, ImageTask
 from polarlight.infer.images import MODES, SHIPPED, ImageGenerator, ImageRequest
+from polarlight.infer.pool import EnginePool, open_apart
 from polarlight.infer.shipped import ShippedEngine
 from polarlight.media.pictures import settings_inside
 from polarlight.media.watermark import PUBLIC_KEY, embed
@@ -65,6 +72,7 @@ class House:
     """The processes of a run and the model in this one."""
 
     generator: ImageGenerator
+    processes: Engine
     client: Client
     peer: Client | None
     pids: tuple[int, ...]
@@ -92,10 +100,28 @@ def opened(threads: int, with_peer: bool = False, whole: bool = False) -> Iterat
         if with_peer:
             servers.append(stack.enter_context(peer_process(folder, threads)))
             peer = connected(servers[-1])
+        processes = stack.enter_context(called_directly(f"polarlight:{weights}", threads))
         yield House(
-            generator=ImageGenerator.load(weights), client=client, peer=peer,
-            pids=tuple(server.pid for server in servers),
+            generator=ImageGenerator.load(weights), processes=processes, client=client, peer=peer,
+            pids=(*(server.pid for server in servers), *pids_of(processes)),
         )  # fmt: skip
+
+
+@contextmanager
+def called_directly(spec: str, threads: int) -> Iterator[Engine]:
+    """An engine in the processes that a server has it in, all of them ready; the server, started before, is ready then too."""
+    with patch.dict(os.environ, OMP_NUM_THREADS=str(threads)):
+        engine = open_apart(spec)
+    if isinstance(engine, EnginePool):
+        engine.wait()
+    yield engine
+    asyncio.run(engine.close())
+
+
+def pids_of(engine: Engine) -> list[int]:
+    """The processes that an engine draws in."""
+    members = engine.members if isinstance(engine, EnginePool) else [engine]
+    return [member.process.pid for member in members if isinstance(member, EngineApart)]
 
 
 def asked(request: ImageRequest, **more: Any) -> dict[str, Any]:
@@ -149,6 +175,7 @@ def throughput(house: House, mode: str, count: int, rounds: int) -> tuple[dict[s
             bare_decode(generator, requests, jobs[start : start + count]) for start in range(0, count * each, count)
         ],
         "engine": partial(served, engine, requests),
+        "processes": partial(served, house.processes, requests),
         "server": partial(fetched, house.client, requests),
         "one by one": partial(one_by_one, generator, requests),
     }
@@ -167,7 +194,8 @@ def throughput(house: House, mode: str, count: int, rounds: int) -> tuple[dict[s
         "bars": {**BARS, "over_peer": PEER_BAR}, "identical_to_alone": share,
         "pictures_per_second": {name: count / run.median(name) for name in contenders},
         "share_of_bare_decode": {name: run.median("bare decode") / run.median(name) for name in contenders},
-        "over_direct": run.ratio("engine", "server"), "over_one_by_one": run.ratio("one by one", "server"),
+        "over_direct": run.ratio("engine", "server"), "over_processes": run.ratio("processes", "server"),
+        "over_one_by_one": run.ratio("one by one", "server"),
     }  # fmt: skip
     if screening:
         result |= {
@@ -183,14 +211,15 @@ def sustained(house: House, mode: str, count: int, rounds: int) -> tuple[dict[st
     async def over_http(seed: int) -> None:
         await house.client.post("/v1/images/generations", asked(new_request(seed, mode)))
 
-    async def direct(seed: int) -> None:
+    async def direct(engine: Engine, seed: int) -> None:
         request = new_request(seed, mode)
         task = ImageTask(prompt=request.prompt, seed=seed, size=request.aspect, mode=mode)
         await (await engine.submit(task, OpenGate())).result()
 
     contenders: dict[str, Callable[[], object]] = {
         "server": lambda: house.client.run(closed_loop(over_http, count, TURNS, 0)),
-        "engine": lambda: asyncio.run(closed_loop(direct, count, TURNS, 0)),
+        "engine": lambda: asyncio.run(closed_loop(partial(direct, engine), count, TURNS, 0)),
+        "processes": lambda: asyncio.run(closed_loop(partial(direct, house.processes), count, TURNS, 0)),
     }
     for work in contenders.values():
         work()
@@ -201,7 +230,7 @@ def sustained(house: House, mode: str, count: int, rounds: int) -> tuple[dict[st
         "part": "sustained", "mode": mode, "clients": count, "pictures": pictures, "rounds": len(run.seconds["server"]),
         "dropped": run.dropped, "dtype": str(house.generator.dtype).removeprefix("torch."), "bars": BARS,
         "identical_to_alone": share, "pictures_per_second": {name: pictures / run.median(name) for name in contenders},
-        "over_direct": run.ratio("engine", "server"),
+        "over_direct": run.ratio("engine", "server"), "over_processes": run.ratio("processes", "server"),
     }  # fmt: skip
     return result, run
 

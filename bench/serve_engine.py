@@ -22,7 +22,7 @@ from harness.ledger import prepare, record
 from harness.timing import Race, race
 
 from polarlight.infer.continuous import Drawing, RunningBatch
-from polarlight.infer.engine import ImageResult, ImageTask
+from polarlight.infer.engine import Engine, ImageResult, ImageTask
 from polarlight.infer.images import GRIDS, MODES, ImageGenerator, ImageRequest
 from polarlight.infer.sampling import Job
 from polarlight.infer.shipped import POSITIONS, ShippedEngine
@@ -56,7 +56,7 @@ def mixed_requests(count: int) -> list[ImageRequest]:
     return [new_request(seed, modes[seed % 2], aspects[seed % len(aspects)]) for seed in range(count)]
 
 
-def served(engine: ShippedEngine, requests: list[ImageRequest], spread_s: float = 0.0) -> list[ImageResult]:
+def served(engine: Engine, requests: list[ImageRequest], spread_s: float = 0.0) -> list[ImageResult]:
     """All requests through the engine, each sent after a random moment of at most `spread_s` seconds."""
     moments = random.Random(0)
 

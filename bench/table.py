@@ -126,6 +126,7 @@ def serving() -> Iterator[str]:
     """The server over HTTP: pictures a second."""
     opponents = {
         "engine": ("the engine called directly", "over_direct"),
+        "processes": ("its own processes called directly", "over_processes"),
         "one by one": ("one by one", "over_one_by_one"),
         "peer": ("FastAPI around transformers, backbone alone", "over_peer"),
     }
@@ -141,7 +142,7 @@ def serving() -> Iterator[str]:
             if key in result:
                 yield row(
                     entry, f"server, {result['pictures']} requests at once, {named}, against {title}", speeds["server"],
-                    speeds[name], result[key], result["bars"][key],
+                    speeds[name], result[key], result["bars"].get(key, "-"),
                     f"{result['share_of_bare_decode']['server']:.0%} of the bare decode",
                 )  # fmt: skip
 
@@ -152,10 +153,14 @@ def lasting() -> Iterator[str]:
         if entry := newest("serve", part="sustained", mode=mode):
             result = entry["result"]
             speeds = {name: f"{speed:.1f} pictures/s" for name, speed in result["pictures_per_second"].items()}
+            work = f"server, {result['clients']} clients who ask again and again, {mode}, against "
             yield row(
-                entry, f"server, {result['clients']} clients who ask again and again, {mode}, against the engine called directly",
-                speeds["server"], speeds["engine"], result["over_direct"], result["bars"]["over_direct"],
+                entry, work + "the engine called directly", speeds["server"], speeds["engine"], result["over_direct"],
+                result["bars"]["over_direct"],
             )  # fmt: skip
+            if "over_processes" in result:
+                own = work + "its own processes called directly"
+                yield row(entry, own, speeds["server"], speeds["processes"], result["over_processes"])
 
 
 def waiting() -> Iterator[str]:
