@@ -1,8 +1,8 @@
 """Several processes of one model, each with its own copy: who asks next goes to the one that has the least to do.
 
-A model of this size is short operations. A second core makes one process a tenth to a third faster; two processes of one thread draw
-half as many pictures again, up to twice as many in quality mode, and the server beside them finds a core. So there is one process a
-core, up to MOST. They share the cores: a process that works alone has them all, so that a lone request is as fast as it can be.
+A model of this size is short operations. A second core makes one process a tenth to a third faster; two processes of one thread
+draw half as many pictures again, up to twice as many in quality mode, and the server beside them finds a core. So there is one
+process a core, up to MOST. They share the cores: one that works alone has them all, so that a lone request is as fast as it can be.
 The number of threads changes no picture.
 """
 

@@ -271,7 +271,7 @@ def test_polarlight_serve_draws_with_the_shipped_model(node: Node, tmp_path: Pat
     state = State.open(Settings.at(tmp_path))
     secret = state.keys.create("node").secret
     state.close()
-    with serving(tmp_path, "--alias", f"{IMAGES}=polarlight") as address:
+    with serving(tmp_path, "--alias", f"{IMAGES}=polarlight", "--processes", "2") as address:
         told = Client(node=node, address=address, key=secret).call("images", IMAGES, {"prompt": "a red cat"})
     picture = opened(told["made"]["images"][0])
     assert (picture.format, picture.size) == ("JPEG", (128, 128))
