@@ -79,6 +79,7 @@ class EngineApart:
         self._calls: dict[int, Call] = {}
         self._numbers, self._change = itertools.count(), threading.Lock()
         self._life, self._closing = 1, False
+        self.running = True  # whether there is a process whose model is ready
         self._pipe, self._info = self._started()
         self._over = Future[None]()
         threading.Thread(target=self._read, name=f"engine {self._info.name}", daemon=True).start()
@@ -198,6 +199,7 @@ class EngineApart:
 
     def _again(self) -> None:
         """Start another process after one that died, and give it what was under way."""
+        self.running = False
         log.error("the process of the model %s died with %d tasks; it is started again", self.spec, len(self._calls))
         pause = PAUSE_S
         for call in list(self._calls.values()):
@@ -219,6 +221,7 @@ class EngineApart:
             return
         with self._change:
             self._pipe, self._info, self._life = pipe, info, self._life + 1
+        self.running = True
         if self._threads is not None:
             self._tell("threads", self._threads)
         for call in list(self._calls.values()):

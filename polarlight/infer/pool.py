@@ -12,10 +12,13 @@ import asyncio
 import logging
 import os
 import threading
+from collections.abc import Sequence
+
+import numpy as np
 
 from ..base.machine import this_machine
 from .apart import EngineApart
-from .engine import Engine, ModelInfo, Permit, Task, Ticket, open_engine
+from .engine import Engine, EngineClosed, ModelInfo, Permit, Task, Ticket, open_engine
 
 log = logging.getLogger("polarlight.infer.pool")
 APART = ("polarlight", "diffusers")  # kinds of specs whose models run on this machine, and not behind an address
@@ -49,6 +52,19 @@ def processes_here() -> int:
     return max(1, min(threads_here(), MOST, this_machine().memory // MEMORY))
 
 
+class _Once:
+    """A permit that may be asked for again where a process died with the task that it was spent for."""
+
+    def __init__(self, permit: Permit) -> None:
+        self._permit, self._spent = permit, False
+
+    def spend(self, task: str, prompt: str, pictures: Sequence[np.ndarray] = ()) -> None:
+        """See `Permit.spend`."""
+        if not self._spent:
+            self._permit.spend(task, prompt, pictures)
+            self._spent = True
+
+
 class EnginePool:
     """The engine of a spec in several processes, behind the engine protocol. It is ready when the first one is."""
 
@@ -72,8 +88,16 @@ class EnginePool:
         return self.members[0].info
 
     async def submit(self, task: Task, permit: Permit | None, owner: str = "") -> Ticket:
-        """See `Engine.submit`. Owners take turns in every process."""
-        return await min(self.members, key=lambda member: member.busy).submit(task, permit, owner)
+        """See `Engine.submit`. Owners take turns in every process. A task that a process did not live to accept goes to another."""
+        permit, left = None if permit is None else _Once(permit), list(self.members)
+        while True:
+            member = min(left, key=lambda each: (not each.running, each.busy))
+            try:
+                return await member.submit(task, permit, owner)
+            except EngineClosed:
+                left.remove(member)
+                if self._closing or not left:
+                    raise
 
     async def close(self) -> None:
         """Take no more tasks and return when the accepted ones are done."""

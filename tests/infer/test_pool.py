@@ -72,12 +72,16 @@ def test_the_pictures_are_those_of_one_engine(engine: EnginePool, folder: Path) 
 
 
 class Member:
-    """A process that is never done."""
+    """A process that is never done. fails: it spends the permit, and dies before it accepts."""
 
     def __init__(self, spec: str, on_change: Any) -> None:
         self.spec, self.on_change, self.busy, self.threads = spec, on_change, 0, list[int]()
+        self.running, self.fails = True, False
 
     async def submit(self, task: ImageTask, permit: OnePermit, owner: str) -> None:
+        permit.spend("draw", task.prompt)
+        if self.fails:
+            raise EngineClosed("The model does not start.")
         self.change(1)
 
     def change(self, by: int) -> None:
@@ -106,6 +110,24 @@ def test_tasks_go_to_who_has_the_least_to_do_and_those_who_work_share_the_cores(
     assert [member.threads[-1] for member in members] == [1, 2, 2]
     members[1].change(-1)
     assert members[2].threads[-1] == 5
+
+
+def test_a_process_that_is_down_gets_nothing_and_what_it_did_not_accept_goes_to_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool, "EngineApart", Member)
+    engine = EnginePool("some", 3)
+    engine.wait()
+    members: list[Any] = engine.members
+    members[0].running, members[1].fails = False, True
+    permit = OnePermit()
+    run(engine.submit(TASK, permit))
+    run(engine.submit(TASK, OnePermit()))
+    assert [member.busy for member in members] == [0, 0, 2]
+    assert len(permit.spent_on) == 1
+    members[0].running, members[0].fails, members[2].fails = True, True, True
+    with pytest.raises(EngineClosed, match="does not start"):
+        run(engine.submit(TASK, OnePermit()))
 
 
 def test_where_one_dies_the_tasks_of_all_are_done(engine: EnginePool, folder: Path) -> None:
