@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,11 @@ from polarlight.infer.engine import (
     VideoTask,
     spend,
 )
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Its result, on an event loop of its own; whoever hangs fails."""
+    return asyncio.run(asyncio.wait_for(coroutine, 60))
 
 
 class OnePermit:

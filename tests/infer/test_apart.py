@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engines import OnePermit
+from engines import OnePermit, run
 from tiny import image_model, saved, visual_tokenizer
 
 from polarlight.base.errors import UserError
@@ -49,10 +49,6 @@ def engine(folder: Path) -> Iterator[EngineApart]:
     run(made.close())
     made.process.join(30)
     assert made.process.exitcode == 0
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(coroutine, 60))
 
 
 async def drawn(engine: Engine, task: ImageTask = TASK, permit: OnePermit | None = None) -> np.ndarray:

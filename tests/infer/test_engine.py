@@ -1,13 +1,10 @@
 """Tickets, permits and models by name."""
 
-import asyncio
 import threading
-from collections.abc import Coroutine
-from typing import Any
 
 import numpy as np
 import pytest
-from engines import FakeVideoEngine, OnePermit
+from engines import FakeVideoEngine, OnePermit, run
 
 from polarlight.base.errors import UserError
 from polarlight.infer.engine import (
@@ -30,10 +27,6 @@ from polarlight.infer.engine import (
 PIXELS = np.zeros((4, 4, 3), np.uint8)
 TASK = ImageTask(prompt="a cat")
 DONE = Done(result=ImageResult(pixels=PIXELS, seed=0, passes=2, metadata={}))
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(coroutine, 20))
 
 
 def preview(number: int) -> Preview:

@@ -1,9 +1,7 @@
 """Diffusers pipelines as engines, on pipelines of a few kilobytes with random weights."""
 
-import asyncio
 import io
 import sys
-from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engines import OnePermit
+from engines import OnePermit, run
 
 from polarlight.base.errors import UserError
 from polarlight.infer.engine import Cancelled, Engine, ImageTask, UnsupportedTask, VideoTask, open_engine
@@ -73,10 +71,6 @@ def filmer() -> Any:
         block_out_channels=(4, 8), motion_layers_per_block=1, motion_norm_num_groups=2, motion_num_attention_heads=2
     )
     return AnimateDiffPipeline(**parts(), motion_adapter=motion)
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(coroutine, 60))
 
 
 def events(pipeline: Any, task: Any, **settings: Any) -> list[Any]:

@@ -1,9 +1,8 @@
 """Several processes of one model: who gets a task, who has how many threads, and what becomes of them at the end."""
 
-import asyncio
 import os
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engines import OnePermit
+from engines import OnePermit, run
 from tiny import image_model, saved, visual_tokenizer
 
 from polarlight.base.errors import UserError
@@ -43,10 +42,6 @@ def engine(folder: Path) -> Iterator[EnginePool]:
     for member in made.members:
         member.process.join(30)
         assert member.process.exitcode == 0
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(coroutine, 60))
 
 
 def here(folder: Path, task: ImageTask) -> np.ndarray:

@@ -4,14 +4,14 @@ import asyncio
 import base64
 import io
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from engines import OnePermit
+from engines import OnePermit, run
 from image_services import KNOWN, Service, answer, bare, picture, serving
 from PIL import Image
 
@@ -32,10 +32,6 @@ def start() -> Iterator[Start]:
     """Starts services that end with the test."""
     with ExitStack() as stack:
         yield lambda dialect: stack.enter_context(serving(Service(dialect)))
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(coroutine, 20))
 
 
 def engine_for(*services: Service, model: str = "some-model", key: str = "") -> RemoteEngine:

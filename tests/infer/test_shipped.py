@@ -2,14 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from engines import OnePermit
+from engines import OnePermit, run
 from tiny import image_model, saved, upscaler_model, visual_tokenizer
 
 from polarlight.base.errors import UserError
@@ -26,10 +25,6 @@ CARD = {"tasks": ["draw", "edit"], "sizes": [128], "hash": "0123abcd"}
 def generator() -> ImageGenerator:
     torch.manual_seed(12)
     return ImageGenerator(visual_tokenizer(), image_model(), CARD, torch.float32)
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(coroutine, 60))
 
 
 def photo(height: int = 128, width: int = 128) -> np.ndarray:

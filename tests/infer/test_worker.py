@@ -2,12 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
-from typing import Any
 
 import numpy as np
 import pytest
-from engines import OnePermit
+from engines import OnePermit, run
 
 from polarlight.infer.engine import (
     Cancelled,
@@ -53,10 +51,6 @@ class SlowPainter(WorkerEngine):
         ticket = await self.submit(ImageTask(prompt="first"), OnePermit())
         await asyncio.to_thread(self.begun.wait, 20)
         return ticket
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(coroutine, 20))
 
 
 def fill(queue: FairQueue, *pairs: tuple[str, str]) -> dict[str, Ticket]:
