@@ -195,13 +195,12 @@ class ImageGenerator(ImagePreparer):
         """How pictures look after so many passes: sharp where they are drawn, a soft field of the colours around elsewhere."""
         drawn = [prepared.drawn(passes) for prepared, _, passes in under_way]
         filled = [
-            fill_undrawn(digits, flags.flatten(), *flags.shape) if flags.any() else digits
-            for (_, digits, _), flags in zip(under_way, drawn, strict=True)
+            (prepared, fill_undrawn(digits, flags.flatten(), *flags.shape) if flags.any() else digits)
+            for (prepared, digits, _), flags in zip(under_way, drawn, strict=True)
         ]
-        shapes = [(prepared, digits) for (prepared, *_), digits in zip(under_way, filled, strict=True)]
         return [
             beside_source(prepared, draft(pixels, flags).numpy())
-            for (prepared, _), pixels, flags in zip(shapes, self._decoded(shapes), drawn, strict=True)
+            for (prepared, _), pixels, flags in zip(filled, self._decoded(filled), drawn, strict=True)
         ]
 
     def pixels(self, pictures: Sequence[tuple[Prepared, UInt8[Tensor, "_ g"]]]) -> list[UInt8[np.ndarray, "_ _ 3"]]:

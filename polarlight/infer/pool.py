@@ -76,9 +76,9 @@ class EnginePool:
             EngineClosed: the first process ended before the model was ready.
         """
         self.spec, self._threads = spec, threads_here()
-        self._share_out, self._closing = threading.Lock(), False
+        self._sharing, self._closing = threading.Lock(), False
         self.members = list[EngineApart]()
-        self.members.append(EngineApart(spec, self._shared_out))
+        self.members.append(EngineApart(spec, self._share_threads))
         self._growing = threading.Thread(target=self._grow, args=(processes - 1,), name=f"more of {spec}", daemon=True)
         self._growing.start()
 
@@ -89,6 +89,8 @@ class EnginePool:
 
     async def submit(self, task: Task, permit: Permit | None, owner: str = "") -> Ticket:
         """See `Engine.submit`. Owners take turns in every process. A task that a process did not live to accept goes to another."""
+        if self._closing:
+            raise EngineClosed("This engine is shutting down.")
         permit, left = None if permit is None else _Once(permit), list(self.members)
         while True:
             member = min(left, key=lambda each: (not each.running, each.busy))
@@ -96,13 +98,12 @@ class EnginePool:
                 return await member.submit(task, permit, owner)
             except EngineClosed:
                 left.remove(member)
-                if self._closing or not left:
+                if not left:
                     raise
 
     async def close(self) -> None:
         """Take no more tasks and return when the accepted ones are done."""
         self._closing = True
-        await asyncio.gather(*(member.close() for member in self.members))
         await asyncio.to_thread(self._growing.join)
         await asyncio.gather(*(member.close() for member in self.members))
 
@@ -116,14 +117,14 @@ class EnginePool:
             if self._closing:
                 return
             try:
-                self.members.append(EngineApart(self.spec, self._shared_out))
+                self.members.append(EngineApart(self.spec, self._share_threads))
             except Exception as error:
                 log.error("another process of the model %s does not start: %s", self.spec, error)
                 return
 
-    def _shared_out(self) -> None:
+    def _share_threads(self) -> None:
         """A task came or went: share the threads among those who work."""
-        with self._share_out:
+        with self._sharing:
             busy = [member for member in self.members if member.busy]
             for member in busy:
                 member.use(max(1, self._threads // len(busy)))

@@ -15,9 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from engines import OnePermit, run
-from tiny import image_model, saved, visual_tokenizer
 
 from polarlight.base.errors import UserError
 from polarlight.infer.apart import EngineApart, portable
@@ -34,12 +32,6 @@ from polarlight.infer.engine import (
 )
 
 TASK = ImageTask(prompt="two blue dogs", seed=3, mode="quality", previews=3)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(12)
-    return saved(visual_tokenizer(), image_model(), tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from engines import OnePermit, run
-from tiny import image_model, saved, visual_tokenizer
 
 from polarlight.base.errors import UserError
 from polarlight.base.machine import this_machine
@@ -23,12 +22,6 @@ from polarlight.infer.remote import RemoteEngine
 from polarlight.infer.shipped import ShippedEngine
 
 TASK = ImageTask(prompt="two blue dogs", seed=3, mode="quality", previews=63)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(12)
-    return saved(visual_tokenizer(), image_model(), tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="module")
